@@ -1,0 +1,1 @@
+"""Class names, data sets, preprocessing and metrics: what every stage agrees on."""

@@ -1,0 +1,123 @@
+"""Checkpoint files: plain tensors and plain values, written whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segdata.errors import UserError
+from segdata.files import atomic_path
+from train.config import Config, from_dict
+from train.models import build_model
+from train.models.mask2former import Mask2Former
+
+FORMAT = "emca-checkpoint"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a `.pth` file of ours holds."""
+
+    config: Config
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    iterations: int
+    """Optimizer steps behind the weights; 0 = not trained."""
+    miou: float | None
+    """On the validation data, where it was evaluated."""
+    model: dict[str, Tensor]
+    training: dict[str, Any] | None = None
+    """Optimizer, averaged weights and so on, in files that a run can resume from."""
+
+    def build(self) -> Mask2Former:
+        """The network with these weights, in evaluation mode.
+
+        Raises:
+            UserError: the weights do not fit the configuration.
+        """
+        config = dataclasses.replace(self.config.model, backbone_weights="")
+        model = build_model(config, num_classes=len(self.classes))
+        load_weights(model, self.model)
+        return model.eval()
+
+
+def load_weights(model: torch.nn.Module, state: dict[str, Tensor]) -> None:
+    """Load a state dict that must fit exactly.
+
+    Raises:
+        UserError: names the first tensor that is missing, left over, or of another shape.
+    """
+    own = model.state_dict()
+    for key in sorted(own.keys() | state.keys()):
+        if key not in state:
+            raise UserError(f"the checkpoint lacks '{key}', which its configuration asks for")
+        if key not in own:
+            raise UserError(f"the checkpoint holds '{key}', which its configuration does not know")
+        if own[key].shape != state[key].shape:
+            raise UserError(
+                f"checkpoint tensor '{key}' is {tuple(state[key].shape)}, its configuration and "
+                f"class count ask for {tuple(own[key].shape)}"
+            )
+    model.load_state_dict(state)
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write atomically and durably: a crash at any moment leaves the previous file or this one."""
+    tree = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": dataclasses.asdict(checkpoint.config),
+        "classes": list(checkpoint.classes),
+        "palette": [list(color) for color in checkpoint.palette],
+        "iterations": checkpoint.iterations,
+        "miou": checkpoint.miou,
+        "model": checkpoint.model,
+        "training": checkpoint.training,
+    }
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        torch.save(tree, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; nothing in the file is executed.
+
+    Raises:
+        UserError: missing, truncated or foreign file, or a pickle with code in it.
+    """
+    if not path.is_file():
+        raise UserError(f"no checkpoint at '{path}'")
+    try:
+        tree = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error) or "Unsupported" in str(error):
+            raise UserError(
+                f"'{path}' is a pickle that holds more than tensors and plain values; refused"
+            ) from None
+        raise UserError(f"'{path}' is no readable checkpoint: damaged or truncated") from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError):
+        raise UserError(f"'{path}' is no readable checkpoint: damaged or truncated") from None
+    if not isinstance(tree, dict) or tree.get("format") != FORMAT:
+        raise UserError(f"'{path}' was not written by this project's training")
+    if tree["version"] != VERSION:
+        raise UserError(
+            f"'{path}' has checkpoint version {tree['version']}; this release reads {VERSION}"
+        )
+    return Checkpoint(
+        config=from_dict(tree["config"]),
+        classes=tuple(tree["classes"]),
+        palette=tuple((r, g, b) for r, g, b in tree["palette"]),
+        iterations=tree["iterations"],
+        miou=tree["miou"],
+        model=tree["model"],
+        training=tree["training"],
+    )

@@ -1,0 +1,80 @@
+"""mIoU of a PyTorch model, by the same preprocessing and counting as an engine's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from segdata.cli import progress
+from segdata.datasets import Dataset
+from segdata.metrics import ConfusionMatrix
+from segdata.preprocess import fit, restore
+from train.models.mask2former import semantic_scores
+
+BATCH = 4
+
+
+class _Fitted(TorchDataset[tuple[Tensor, Any]]):
+    """Images at the evaluated size with their labels at the source size, one process's share."""
+
+    def __init__(self, dataset: Dataset, size: tuple[int, int], indices: range) -> None:
+        self.dataset, self.size, self.indices = dataset, size, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, place: int) -> tuple[Tensor, Any]:
+        sample = self.dataset[self.indices[place]]
+        return torch.from_numpy(fit(sample.image, self.size)), sample.label
+
+
+def predict_labels(model: nn.Module, images: Tensor) -> Tensor:
+    """Labels of a batch.
+
+    Args:
+        model: a `Mask2Former` in evaluation mode.
+        images: BxHxWx3 uint8 RGB.
+
+    Returns:
+        BxHxW uint8.
+    """
+    output = model(images.permute(0, 3, 1, 2))
+    scores = semantic_scores(output.class_logits[-1].float(), output.mask_logits[-1].float())
+    scores = F.interpolate(scores, size=images.shape[1:3], mode="bilinear", align_corners=False)
+    return scores.argmax(dim=1).to(torch.uint8)
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    dataset: Dataset,
+    size: tuple[int, int],
+    *,
+    workers: int = 0,
+    process: int = 0,
+    processes: int = 1,
+) -> ConfusionMatrix:
+    """Count this process's share of a labelled data set; `model` is left in evaluation mode.
+
+    Args:
+        size: (H, W) the images are fitted to.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    loader = DataLoader(
+        _Fitted(dataset, size, range(process, len(dataset), processes)),
+        batch_size=BATCH,
+        num_workers=workers,
+        collate_fn=lambda samples: tuple(zip(*samples, strict=True)),
+    )
+    matrix = ConfusionMatrix(len(dataset.taxonomy.classes))
+    for images, labels in progress(loader, desc="evaluate", total=len(loader)):
+        predicted = predict_labels(model, torch.stack(images).to(device)).cpu().numpy()
+        for prediction, label in zip(predicted, labels, strict=True):
+            matrix.update(label, restore(prediction, label.shape))
+    return matrix

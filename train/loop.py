@@ -1,0 +1,299 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import time
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import nn
+from tqdm import tqdm
+
+from segdata.datasets import open_dataset
+from segdata.errors import UserError
+from segdata.metrics import ConfusionMatrix
+from train.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
+from train.config import Config
+from train.data import Batch, PositionSampler, SampleStream, training_loader
+from train.evaluate import evaluate
+from train.log import MetricsLog
+from train.loss import MaskLoss
+from train.models import build_model
+from train.optimizer import WeightAverage, build_optimizer, learning_rate, set_learning_rate
+
+log = logging.getLogger(__name__)
+
+LOG_EVERY = 20
+
+
+class Trainer:
+    """One training run in `out`: `model.pth` (best so far), `last.pth` (to resume), metrics.
+
+    Raises:
+        UserError: data or weights that cannot be used, a folder that holds another run.
+    """
+
+    def __init__(self, config: Config, out: Path, *, resume: bool) -> None:
+        self.config, self.out = config, out
+        self.train_set = open_dataset(config.train_data)
+        self.val_set = open_dataset(config.val_data)
+        if self.train_set.taxonomy.classes != self.val_set.taxonomy.classes:
+            raise UserError(
+                f"train_data {config.train_data} and val_data {config.val_data} "
+                "have different classes"
+            )
+        previous = _find_previous(config, out, resume=resume)
+        self.accelerator = Accelerator(mixed_precision=choose_precision(config.precision))
+        if config.batch_size % self.accelerator.num_processes:
+            raise UserError(
+                f"batch_size={config.batch_size} does not divide into "
+                f"{self.accelerator.num_processes} processes"
+            )
+        set_seed(config.seed)
+        self.taxonomy = self.train_set.taxonomy
+        model = build_model(config.model, num_classes=len(self.taxonomy.classes))
+        model = model.to(memory_format=torch.channels_last)
+        if previous:
+            load_weights(model, previous.model)
+        if self.accelerator.num_processes > 1 and self.accelerator.device.type == "cuda":
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        optimizer = build_optimizer(model, config)
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.plain_model = self.accelerator.unwrap_model(self.model)
+        self.loss = MaskLoss(config.loss, num_classes=len(self.taxonomy.classes))
+        self.loss.to(self.accelerator.device)
+        self.average = (
+            WeightAverage(self.plain_model, config.ema_decay) if config.ema_decay else None
+        )
+        self.start, self.best = 0, -1.0
+        if previous:
+            self._restore(previous)
+
+    def run(self) -> None:
+        """Train to the end, evaluating and saving on the way.
+
+        Raises:
+            UserError: the loss is not finite; the checkpoints on disk stay as they were.
+        """
+        config, main = self.config, self.accelerator.is_main_process
+        metrics = MetricsLog(self.out, start=self.start) if main else None
+        bar = tqdm(
+            total=config.iterations,
+            initial=self.start,
+            desc="train",
+            disable=None if main else True,
+        )
+        meter = _Meter()
+        for step, batch in meter.timed(self._batches(), start=self.start):
+            terms = self._step(step, batch)
+            meter.add(terms)
+            done = step + 1
+            if metrics and (done % LOG_EVERY == 0 or done == config.iterations):
+                values = meter.read()
+                bar.set_postfix(loss=f"{values['loss']:.3f}", mIoU=f"{max(self.best, 0):.3f}")
+                metrics.write(done, lr=learning_rate(config, step), **values)
+            last = done == config.iterations
+            evaluated = last or bool(config.eval_every and done % config.eval_every == 0)
+            if evaluated:
+                self._evaluate(done, metrics)
+            if main and (evaluated or done % config.save_every == 0):
+                self._save("last.pth", done, training=True)
+            bar.update()
+        bar.close()
+        if metrics:
+            metrics.close()
+        self.accelerator.end_training()
+
+    def _batches(self) -> object:
+        accelerator = self.accelerator
+        sampler = PositionSampler(
+            start=self.start,
+            steps=self.config.iterations,
+            batch_size=self.config.batch_size,
+            process=accelerator.process_index,
+            processes=accelerator.num_processes,
+        )
+        stream = SampleStream(self.train_set, self.config.augment, seed=self.config.seed)
+        return training_loader(
+            stream,
+            sampler,
+            workers=self.config.workers,
+            pin_memory=accelerator.device.type == "cuda",
+        )
+
+    def _step(self, step: int, batch: Batch) -> dict[str, float]:
+        """One optimizer step; the loss terms as numbers."""
+        self.model.train()
+        if self.config.freeze_norm:
+            freeze_norm(self.plain_model)
+        # What is random inside the network depends on the step alone, so that resuming is exact.
+        place = step * self.accelerator.num_processes + self.accelerator.process_index
+        torch.manual_seed(self.config.seed + place)
+        device = self.accelerator.device
+        set_learning_rate(self.optimizer, learning_rate(self.config, step))
+        predictions = self.model(batch.images.to(device, non_blocking=True))
+        terms = self.loss(predictions, batch.labels.to(device, non_blocking=True), batch.seeds)
+        total = torch.stack(list(terms.values())).sum()
+        values = {name: value.item() for name, value in terms.items()}
+        values["loss"] = sum(values.values())
+        if not math.isfinite(values["loss"]):
+            raise UserError(
+                f"the loss is {values['loss']} at step {step}; stopped, the last good checkpoint "
+                f"is {self.out / 'last.pth'}; try a lower learning_rate or precision=fp32"
+            )
+        self.accelerator.backward(total)
+        if self.config.gradient_clip:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.average:
+            self.average.update(self.plain_model, step)
+        return values
+
+    def _evaluate(self, done: int, metrics: MetricsLog | None) -> None:
+        matrix = self._confusion()
+        if not metrics:
+            return
+        metrics.write(done, miou=matrix.miou, pixel_accuracy=matrix.pixel_accuracy)
+        log.info(
+            "step %d: mIoU %.4f, pixel accuracy %.4f", done, matrix.miou, matrix.pixel_accuracy
+        )
+        if matrix.miou >= self.best:
+            self.best = matrix.miou
+            self._save("model.pth", done, training=False)
+
+    def _confusion(self) -> ConfusionMatrix:
+        """Over all processes, with the averaged weights where there are any."""
+        kept = None
+        if self.average:
+            kept = {key: value.clone() for key, value in self.plain_model.state_dict().items()}
+            self.plain_model.load_state_dict(self.average.state)
+        matrix = evaluate(
+            self.plain_model,
+            self.val_set,
+            self.config.eval_size,
+            workers=self.config.workers,
+            process=self.accelerator.process_index,
+            processes=self.accelerator.num_processes,
+        )
+        if kept:
+            self.plain_model.load_state_dict(kept)
+        counts = torch.from_numpy(matrix.matrix).to(self.accelerator.device)
+        matrix.matrix[:] = self.accelerator.reduce(counts, reduction="sum").cpu().numpy()
+        return matrix
+
+    def _save(self, name: str, done: int, *, training: bool) -> None:
+        weights = self.average.state if self.average and not training else None
+        scaler = self.accelerator.scaler
+        save_checkpoint(
+            Checkpoint(
+                config=self.config,
+                classes=self.taxonomy.classes,
+                palette=self.taxonomy.palette,
+                iterations=done,
+                miou=self.best if self.best >= 0 else None,
+                model=weights or self.plain_model.state_dict(),
+                training={
+                    "optimizer": self.optimizer.state_dict(),
+                    "average": self.average.state if self.average else None,
+                    "scaler": scaler.state_dict() if scaler else None,
+                }
+                if training
+                else None,
+            ),
+            self.out / name,
+        )
+
+    def _restore(self, previous: Checkpoint) -> None:
+        assert previous.training is not None
+        self.optimizer.load_state_dict(previous.training["optimizer"])
+        if self.average:
+            self.average.state = {
+                key: value.to(self.accelerator.device)
+                for key, value in previous.training["average"].items()
+            }
+        if self.accelerator.scaler:
+            self.accelerator.scaler.load_state_dict(previous.training["scaler"])
+        self.start = previous.iterations
+        self.best = previous.miou if previous.miou is not None else -1.0
+        log.info("resuming at step %d of %d", self.start, self.config.iterations)
+
+
+class _Meter:
+    """Means of the loss terms, step time and share of it spent waiting for data."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.steps, self.waited, self.began = 0, 0.0, time.perf_counter()
+
+    def timed(self, batches: object, *, start: int) -> object:
+        """Number the batches from `start`, timing how long each is waited for."""
+        source = iter(batches)  # type: ignore[call-overload]
+        step = start
+        while True:
+            asked = time.perf_counter()
+            batch = next(source, None)
+            if batch is None:
+                return
+            self.waited += time.perf_counter() - asked
+            yield step, batch
+            step += 1
+
+    def add(self, terms: dict[str, float]) -> None:
+        self.steps += 1
+        for key, value in terms.items():
+            self.sums[key] = self.sums.get(key, 0.0) + value
+
+    def read(self) -> dict[str, float]:
+        """Means since the last reading."""
+        elapsed = time.perf_counter() - self.began
+        values = {key: value / self.steps for key, value in self.sums.items()}
+        values.update(step_seconds=elapsed / self.steps, data_wait=self.waited / elapsed)
+        self._reset()
+        return values
+
+
+def choose_precision(name: str) -> str:
+    """accelerate's name for a configured precision.
+
+    "auto" is bf16 where the device computes in it natively, else fp16 on CUDA and fp32 on a CPU.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        cpu = torch.cpu.get_capabilities()
+        return "bf16" if cpu.get("avx512_bf16") or cpu.get("amx_bf16") else "no"
+    return "no" if name == "fp32" else name
+
+
+def freeze_norm(model: nn.Module) -> None:
+    """Keep batch-norm statistics as they are; weights and biases still learn."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+def _find_previous(config: Config, out: Path, *, resume: bool) -> Checkpoint | None:
+    path = out / "last.pth"
+    if not path.exists():
+        if resume:
+            log.info("nothing to resume in %s: starting", out)
+        return None
+    if not resume:
+        raise UserError(f"'{out}' already holds a run; continue it with --resume or choose --out")
+    previous = load_checkpoint(path)
+    ours, theirs = dataclasses.asdict(config), dataclasses.asdict(previous.config)
+    for key, value in ours.items():
+        if value != theirs[key] and key != "workers":
+            raise UserError(
+                f"cannot resume '{path}': it was trained with {key}={theirs[key]}, not {value}"
+            )
+    return previous

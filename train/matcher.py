@@ -1,0 +1,95 @@
+"""Hungarian matching of predicted masks to the classes present in an image."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+
+def sample_points(maps: Tensor, points: Tensor) -> Tensor:
+    """Bilinear samples of maps at relative places.
+
+    Args:
+        maps: SxCxHxW. points: SxPx2, (x, y) in 0..1.
+
+    Returns:
+        SxCxP.
+    """
+    grid = (2 * points - 1).unsqueeze(2).to(maps.dtype)
+    return F.grid_sample(maps, grid, align_corners=False).squeeze(3)
+
+
+def sample_labels(label: Tensor, points: Tensor) -> Tensor:
+    """The label under each point.
+
+    Args:
+        label: HxW integers. points: ...x2, (x, y) in 0..1.
+
+    Returns:
+        Integers of shape points.shape[:-1].
+    """
+    height, width = label.shape
+    x = (points[..., 0] * width).long().clamp_(0, width - 1)
+    y = (points[..., 1] * height).long().clamp_(0, height - 1)
+    return label[y, x]
+
+
+@torch.no_grad()
+def matching_cost(
+    class_logits: Tensor,
+    mask_logits: Tensor,
+    classes: Tensor,
+    target: Tensor,
+    valid: Tensor,
+    *,
+    class_weight: float,
+    mask_weight: float,
+    dice_weight: float,
+) -> Tensor:
+    """Cost of giving each query to each class of one image, Mask2Former's equation (class, BCE, dice).
+
+    Args:
+        class_logits: PxMx(K+1), all predictions of the image.
+        mask_logits: PxMxN at N sampled points.
+        classes: T class indices present. target: TxN in {0, 1}. valid: N, 0 where unlabelled.
+
+    Returns:
+        PxMxT.
+    """
+    mask_logits = mask_logits.float()
+    class_cost = -class_logits.float().softmax(-1)[..., classes]
+    # BCE(x, t) = softplus(x) - x t, so its sum over points is two matrix products.
+    target = target * valid
+    background = F.softplus(mask_logits) @ valid
+    bce = (background.unsqueeze(-1) - mask_logits @ target.t()) / valid.sum().clamp(min=1)
+    probability = mask_logits.sigmoid() * valid
+    overlap = 2 * probability @ target.t()
+    total = probability.sum(-1, keepdim=True) + target.sum(-1)
+    dice = 1 - (overlap + 1) / (total + 1)
+    return class_weight * class_cost + mask_weight * bce + dice_weight * dice
+
+
+def assign(cost: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Minimum-cost assignment of every prediction round.
+
+    Args:
+        cost: PxMxT.
+
+    Returns:
+        Three vectors of equal length: prediction round, query, position among the T classes.
+        Where T > M, only M classes are assigned.
+    """
+    rounds, queries, targets = [], [], []
+    for index, matrix in enumerate(cost.cpu().numpy()):
+        query, target = linear_sum_assignment(matrix)
+        rounds += [index] * len(query)
+        queries += query.tolist()
+        targets += target.tolist()
+    device = cost.device
+    return (
+        torch.tensor(rounds, dtype=torch.long, device=device),
+        torch.tensor(queries, dtype=torch.long, device=device),
+        torch.tensor(targets, dtype=torch.long, device=device),
+    )
