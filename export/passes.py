@@ -1,0 +1,54 @@
+"""Clean-up of what the PyTorch exporter writes, and what our files carry besides."""
+
+from __future__ import annotations
+
+import onnx
+from onnx import ModelProto
+
+from export.prototype_attention import add_function
+from plugins import OP_TYPE
+from segdata.card import ModelCard
+
+# The oldest that knows local functions: TensorRT 10.3 and JetPack read it.
+IR_VERSION = 8
+WRAPPER_PREFIX = "model."
+
+
+def finish(model: ModelProto, card: ModelCard) -> None:
+    """Make an exported graph a file of ours, in place: local function, names, metadata."""
+    strip_traces(model)
+    strip_prefix(model)
+    if any(node.op_type == OP_TYPE for node in model.graph.node):
+        add_function(model)
+    model.ir_version = IR_VERSION
+    model.producer_name = "emca"
+    onnx.helper.set_model_props(model, card.to_props())
+    onnx.checker.check_model(model, full_check=True)
+
+
+def strip_traces(model: ModelProto) -> None:
+    """Drop source paths and stack traces of the exporting machine."""
+    graph = model.graph
+    for entry in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        entry.ClearField("doc_string")
+        entry.ClearField("metadata_props")
+    graph.ClearField("doc_string")
+    graph.ClearField("metadata_props")
+    model.ClearField("metadata_props")
+    # Intermediate shapes are inferred again by every reader.
+    graph.ClearField("value_info")
+
+
+def strip_prefix(model: ModelProto) -> None:
+    """Name weights as in the checkpoint, without the exporting wrapper's attribute."""
+
+    taken = {name for node in model.graph.node for name in node.output}
+    renamed = {
+        tensor.name: plain
+        for tensor in model.graph.initializer
+        if (plain := tensor.name.removeprefix(WRAPPER_PREFIX)) not in taken
+    }
+    for tensor in model.graph.initializer:
+        tensor.name = renamed.get(tensor.name, tensor.name)
+    for node in model.graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]

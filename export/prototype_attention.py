@@ -1,0 +1,104 @@
+"""PrototypeAttention as an ONNX local function, so that any ONNX runtime can run the node.
+
+TensorRT takes the plugin of the same name instead; `plugins.reference` defines the arithmetic.
+"""
+
+from __future__ import annotations
+
+from string import Template
+
+import onnx
+from onnx import FunctionProto, ModelProto, helper
+
+from plugins import DOMAIN, OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
+
+DOMAIN_VERSION = 1
+
+# Only int64 constants are typed: the zero and the infinity take on the type of the inputs, so one
+# body serves FP32 and FP16. The plugin's name and version are there for TensorRT alone.
+#
+# Positions come before queries in the similarity, since OpenVINO takes the maximum over an inner
+# axis two to seven times as fast as over the last one.
+#
+# B batch, M queries, N positions, h heads, d channels of a head
+_BODY = Template("""
+<opset_import: ["" : $opset], domain: "$domain">
+$name <num_heads, plugin_namespace, plugin_version>
+        (query, feature, mask_logits) => (attended, prototype)
+{
+    heads       = Constant <value_int: int = @num_heads> ()
+    last_axis   = Constant <value_ints = [-1]> ()
+    one         = Constant <value_ints = [1]> ()
+    copied_dims = Constant <value_ints = [0, 0]> ()
+    heads_1d    = Reshape (heads, one)
+    split_shape = Concat <axis = 0> (copied_dims, heads_1d, last_axis)
+    merge_shape = Concat <axis = 0> (copied_dims, last_axis)
+
+    query_split   = Reshape (query, split_shape)                         # B M h d
+    feature_split = Reshape (feature, split_shape)                       # B N h d
+    query_heads   = Transpose <perm = [0, 2, 3, 1]> (query_split)        # B h d M
+    feature_heads = Transpose <perm = [0, 2, 1, 3]> (feature_split)      # B h N d
+    similarity    = MatMul (feature_heads, query_heads)                  # B h N M
+
+    zero_int      = Constant <value_int = 0> ()
+    zero          = CastLike (zero_int, mask_logits)
+    inside        = GreaterOrEqual (mask_logits, zero)                   # B M N
+    highest       = $reduce_max                                          # B M 1
+    all_outside   = Less (highest, zero)
+    visible       = Or (inside, all_outside)
+    visible_by_n  = Transpose <perm = [0, 2, 1]> (visible)               # B N M
+    visible_heads = Unsqueeze (visible_by_n, one)                        # B 1 N M
+
+    lowest_float = Constant <value_float = -inf> ()
+    lowest       = CastLike (lowest_float, similarity)
+    candidates   = Where (visible_heads, similarity, lowest)
+    best         = ArgMax <axis = 2, keepdims = 0> (candidates)          # B h M
+
+    best_by_m    = Transpose <perm = [0, 2, 1]> (best)                   # B M h
+    best_column  = Unsqueeze (best_by_m, last_axis)                      # B M h 1
+    gather_shape = Shape (query_split)
+    indices      = Expand (best_column, gather_shape)                    # B M h d
+    chosen       = GatherElements <axis = 1> (feature_split, indices)    # B M h d
+    prototype    = Reshape (chosen, merge_shape)                         # B M C
+    attended     = Mul (query, prototype)
+}
+""")
+# The axes became an input with opset 18.
+_REDUCE_MAX = {
+    17: "ReduceMax <axes = [-1], keepdims = 1> (mask_logits)",
+    18: "ReduceMax <keepdims = 1> (mask_logits, last_axis)",
+}
+
+
+def attributes(num_heads: int) -> dict[str, int | str]:
+    """The attributes that every PrototypeAttention node carries."""
+    return {
+        "num_heads": num_heads,
+        "plugin_namespace": PLUGIN_NAMESPACE,
+        "plugin_version": PLUGIN_VERSION,
+    }
+
+
+def prototype_attention_function(opset: int = 18) -> FunctionProto:
+    """The function for models of this opset: 17, or 18 and above."""
+    text = _BODY.substitute(
+        opset=opset, domain=DOMAIN, name=OP_TYPE, reduce_max=_REDUCE_MAX[min(opset, 18)]
+    )
+    return onnx.parser.parse_function(text)
+
+
+def add_function(model: ModelProto) -> None:
+    """Put the function and its domain into the model, in place; a second call changes nothing.
+
+    The body is written for the opset of the model.
+
+    Raises:
+        ValueError: the model's opset is older than 17.
+    """
+    opset = next(entry.version for entry in model.opset_import if entry.domain == "")
+    if opset < 17:
+        raise ValueError(f"the model has opset {opset}; {OP_TYPE} needs 17 or newer")
+    if not any(f.domain == DOMAIN and f.name == OP_TYPE for f in model.functions):
+        model.functions.append(prototype_attention_function(opset))
+    if not any(entry.domain == DOMAIN for entry in model.opset_import):
+        model.opset_import.append(helper.make_opsetid(DOMAIN, DOMAIN_VERSION))
