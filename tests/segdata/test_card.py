@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from segdata.card import FORMAT_VERSION, ModelCard
+from segdata.errors import UserError
+
+CARD = ModelCard(
+    classes=("road", "größe"),
+    palette=((1, 2, 3), (4, 5, 6)),
+    mean=(123.675, 116.28, 103.53),
+    std=(58.395, 57.12, 57.375),
+    ignore_index=255,
+    input_size=(256, 512),
+    head="labels",
+    precision="int8",
+    checkpoint_sha256="ab" * 32,
+    trained_iterations=400,
+    versions={"torch": "2.13"},
+    command="python -m export.to_onnx a.pth",
+    source_sha256="cd" * 32,
+    calibration={"spec": "scenes::train", "images": ["train/00000"], "method": "minmax"},
+)
+
+
+def test_a_card_survives_the_metadata() -> None:
+    props = CARD.to_props()
+    assert ModelCard.from_props({**props, "author": "someone else's key"}, "m.onnx") == CARD
+
+
+def test_props_are_json_strings_one_per_field() -> None:
+    props = CARD.to_props()
+    names = {f.name for f in dataclasses.fields(ModelCard)}
+    assert set(props) == names | {"format_version"}
+    assert props["format_version"] == FORMAT_VERSION == "1"
+    assert json.loads(props["input_size"]) == [256, 512]
+    assert json.loads(props["classes"]) == ["road", "größe"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format_version": None}, r"m\.onnx was not written by export\.to_onnx"),
+        ({"format_version": "2"}, r"metadata format '2' but this version reads '1'; export it"),
+        ({"mean": None}, r"m\.onnx: metadata key 'mean' is missing; export it again"),
+        ({"palette": "[[1,2"}, r"metadata key 'palette' is not JSON; export it again"),
+        ({"palette": "[[1,2,3]]"}, r"metadata key 'palette' is \(\(1, 2, 3\),\); export it"),
+        ({"head": '"boxes"'}, r"metadata key 'head' is 'boxes'; export it again"),
+        ({"precision": '"fp8"'}, r"metadata key 'precision' is 'fp8'"),
+        ({"input_size": "5"}, r"metadata key 'input_size' is 5"),
+        ({"classes": "[]"}, r"metadata key 'classes' is \(\)"),
+    ],
+)
+def test_foreign_or_damaged_metadata_is_refused(
+    change: dict[str, str | None], message: str
+) -> None:
+    props = {k: v for k, v in {**CARD.to_props(), **change}.items() if v is not None}
+    with pytest.raises(UserError, match=message):
+        ModelCard.from_props(props, "m.onnx")

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from segdata import cli
+from segdata.errors import UserError
+
+
+def parser() -> cli.Parser:
+    result = cli.Parser(prog="tool")
+    result.add_argument("--onnx", required=True)
+    result.add_argument("--warmUp", type=int, default=200)
+    result.add_argument("images", nargs="*")
+    return result
+
+
+def test_both_spellings_of_a_value() -> None:
+    joined = parser().parse_args(["--onnx=m.onnx", "--warmUp=5", "a.png"])
+    apart = parser().parse_args(["--onnx", "m.onnx", "--warmUp", "5", "a.png"])
+    assert vars(joined) == vars(apart) == {"onnx": "m.onnx", "warmUp": 5, "images": ["a.png"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--onx=m.onnx"], 'error: unknown option --onx (did you mean "--onnx"?)\n'),
+        (["--warm=1", "--onnx=m"], 'error: unknown option --warm (did you mean "--warmUp"?)\n'),
+        (["--qqq", "--onnx=m"], "error: unknown option --qqq; --help lists the options\n"),
+        (["-z", "--onnx=m"], "error: unexpected argument '-z'; --help lists what is taken\n"),
+        ([], "error: the following arguments are required: --onnx\n"),
+        (["--onnx=m", "--warmUp=x"], "error: argument --warmUp: invalid int value: 'x'\n"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        parser().parse_args(words)
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == message
+
+
+def test_words_after_a_double_dash_are_no_options() -> None:
+    assert parser().parse_args(["--onnx=m", "--", "--onx"]).images == ["--onx"]
+
+
+def test_sub_commands_keep_their_options() -> None:
+    top = cli.Parser(prog="tool")
+    sub = top.add_subparsers(dest="what").add_parser("run")
+    sub.add_argument("--fast", action="store_true")
+    assert top.parse_args(["run", "--fast"]).fast is True
+
+
+def fail(_: list[str] | None) -> int:
+    raise UserError("the first line\nand the second")
+
+
+def interrupt(_: list[str] | None) -> int:
+    raise KeyboardInterrupt
+
+
+def unwritable(_: list[str] | None) -> int:
+    raise PermissionError(13, "Permission denied", "/x/y.onnx")
+
+
+@pytest.mark.parametrize(
+    ("main", "code", "message"),
+    [
+        (fail, 2, "error: the first line and the second\n"),
+        (interrupt, 130, "interrupted\n"),
+        (unwritable, 2, "error: /x/y.onnx: Permission denied\n"),
+        (lambda _: None, 0, ""),
+        (lambda argv: len(argv or []), 3, ""),
+    ],
+)
+def test_run_turns_the_outcome_into_an_exit_code(
+    main: object, code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.run(main, ["a", "b", "c"])  # type: ignore[arg-type]
+    assert exit_.value.code == code
+    assert capsys.readouterr().err == message
+
+
+def test_run_keeps_the_traceback_of_a_defect() -> None:
+    def main(_: list[str] | None) -> int:
+        return int(Path("no number").name)
+
+    with pytest.raises(ValueError, match="no number"):
+        cli.run(main, [])
+
+
+def test_progress_passes_everything_on_and_is_quiet_off_a_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert not sys.stderr.isatty()
+    assert list(cli.progress(range(3), desc="work")) == [0, 1, 2]
+    assert capsys.readouterr().err == ""
