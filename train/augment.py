@@ -64,7 +64,7 @@ def _crop(
 
 
 def jitter_colors(image: Image, rng: np.random.Generator) -> Image:
-    """Brightness, contrast, saturation and hue, each in half of the cases (SSD, arXiv 1512.02325)."""
+    """Brightness, contrast, saturation, hue, each in half of the cases (SSD, arXiv 1512.02325)."""
     brightness = rng.uniform(-32, 32) if rng.random() < 0.5 else 0.0
     contrast = rng.uniform(0.5, 1.5) if rng.random() < 0.5 else 1.0
     image = cv2.convertScaleAbs(np.clip(image * contrast + brightness, 0, 255))

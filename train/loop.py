@@ -89,6 +89,8 @@ class Trainer:
             disable=None if main else True,
         )
         meter = _Meter()
+        if main and config.iterations == 0:
+            self._save("model.pth", 0, training=False)
         for step, batch in meter.timed(self._batches(), start=self.start):
             terms = self._step(step, batch)
             meter.add(terms)

@@ -48,7 +48,7 @@ def matching_cost(
     mask_weight: float,
     dice_weight: float,
 ) -> Tensor:
-    """Cost of giving each query to each class of one image, Mask2Former's equation (class, BCE, dice).
+    """What it costs to give each query to each class of one image: class, BCE and dice.
 
     Args:
         class_logits: PxMx(K+1), all predictions of the image.
@@ -82,7 +82,8 @@ def assign(cost: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         Where T > M, only M classes are assigned.
     """
     rounds, queries, targets = [], [], []
-    for index, matrix in enumerate(cost.cpu().numpy()):
+    # A broken cost is assigned anyhow, so that the loss becomes NaN and the loop can say so.
+    for index, matrix in enumerate(cost.nan_to_num().cpu().numpy()):
         query, target = linear_sum_assignment(matrix)
         rounds += [index] * len(query)
         queries += query.tolist()

@@ -68,7 +68,7 @@ def select_prototypes(
     Shapes as in `PrototypeAttention.forward`. Of equal candidates the lowest index wins. The
     choice has no gradient; the gathered token has.
     """
-    batch, tokens, channels = feature.shape
+    batch, _, channels = feature.shape
     heads = (batch, -1, num_heads, channels // num_heads)
     keys = feature.view(heads).transpose(1, 2)
     with torch.no_grad():

@@ -1,6 +1,8 @@
-"""STDC backbones (Fan et al., CVPR 2021, arXiv 2104.13188), module names as in the released code."""
+"""STDC backbones (Fan et al., CVPR 2021, arXiv 2104.13188), named as in the released code."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +59,7 @@ class CatBottleneck(nn.Module):
 class STDC(nn.Module):
     """STDC1 or STDC2; returns the maps at strides 4, 8, 16, 32."""
 
-    channels = list(CHANNELS)
+    channels: ClassVar[list[int]] = list(CHANNELS)
 
     def __init__(self, *, blocks: tuple[int, int, int]) -> None:
         super().__init__()

@@ -1,0 +1,44 @@
+# Every target prepares .venv itself and may be repeated.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+GPU := $(shell nvidia-smi -L 2>/dev/null | grep -q GPU && echo yes)
+EXTRAS := export,dev,$(if $(GPU),gpu,cpu)
+STAMP := $(VENV)/.installed-$(subst $(eval ) ,,$(subst $(comma),-,$(EXTRAS)))
+comma := ,
+DEMO := out/demo
+
+.PHONY: help install demo test check clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
+
+install: $(STAMP) ## make .venv with everything the other targets need
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed \
+	    --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	touch $@
+
+demo: $(STAMP) ## train, export, FP16, INT8, bench and report on generated street scenes
+	$(BIN)/python -m train demo --out $(DEMO) --resume
+	$(BIN)/python -m export.to_onnx $(DEMO)/model.pth
+	$(BIN)/python -m calibration.fp16 $(DEMO)/model.onnx
+	$(BIN)/python -m calibration.int8 $(DEMO)/model.onnx --data scenes::train
+	$(BIN)/python runtime/bench.py --onnx=$(DEMO)/model.onnx --fp16 --int8 \
+	    --data=scenes::val --exportTable=$(DEMO)/bench.json
+	$(BIN)/python -m runtime.report $(DEMO)
+	@cat docs/own-data.txt
+
+test: $(STAMP) ## prove the code
+	$(BIN)/python -m pytest
+
+check: $(STAMP) ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy segdata calibration plugins runtime
+	$(BIN)/lint-imports
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) out build

@@ -1,0 +1,182 @@
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import openvino
+import pytest
+from onnx import TensorProto, helper, inliner
+
+from export.prototype_attention import add_function, attributes
+from plugins import DOMAIN, OP_TYPE
+from plugins.reference import prototype_attention
+
+NAMES = ("query", "feature", "mask_logits")
+
+
+def build(num_heads, element=TensorProto.FLOAT, opset=18, shapes=None):
+    """A model of one node; sizes are symbolic unless `shapes` gives them."""
+    shapes = shapes or (("B", "M", "C"), ("B", "N", "C"), ("B", "M", "N"))
+    node = helper.make_node(
+        OP_TYPE, NAMES, ["attended", "prototype"], domain=DOMAIN, **attributes(num_heads)
+    )
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [node],
+        "node",
+        [value(name, element, shape) for name, shape in zip(NAMES, shapes, strict=True)],
+        [value(name, element, shapes[0]) for name in node.output],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    add_function(model)
+    return model
+
+
+def on_onnxruntime(model, inputs):
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, dict(zip(NAMES, inputs, strict=True)))
+
+
+def on_openvino(model, inputs):
+    inlined = inliner.inline_local_functions(model)
+    core = openvino.Core()
+    compiled = core.compile_model(
+        core.read_model(inlined.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    return list(compiled(list(inputs)).values())
+
+
+def unit_rows(rng, *shape):
+    rows = rng.standard_normal(shape)
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def random_inputs(seed, batch, queries, positions, channels):
+    """Unit vectors and mask logits with some fully masked rows."""
+    rng = np.random.default_rng(seed)
+    mask = rng.standard_normal((batch, queries, positions))
+    mask[:, ::3] = -np.abs(mask[:, ::3])
+    return (
+        unit_rows(rng, batch, queries, channels),
+        unit_rows(rng, batch, positions, channels),
+        mask,
+    )
+
+
+@pytest.mark.parametrize("run", [on_onnxruntime, on_openvino])
+@pytest.mark.parametrize(
+    ("batch", "queries", "positions", "channels", "heads"),
+    [(1, 7, 63, 32, 8), (2, 5, 17, 24, 1), (2, 3, 1, 16, 8), (1, 1, 300, 8, 4)],
+)
+def test_matches_the_reference(run, batch, queries, positions, channels, heads):
+    inputs = [x.astype(np.float32) for x in random_inputs(0, batch, queries, positions, channels)]
+    attended, prototype = run(build(heads), inputs)
+    expected_attended, expected_prototype = prototype_attention(*inputs, heads)
+    # A prototype is a copy of a feature: equal bits mean that every index is the same.
+    np.testing.assert_array_equal(prototype, expected_prototype)
+    np.testing.assert_allclose(attended, expected_attended, rtol=1e-6)
+
+
+@pytest.mark.parametrize("run", [on_onnxruntime, on_openvino])
+def test_ties_masked_rows_and_zero_logits(run):
+    rng = np.random.default_rng(1)
+    feature = np.tile(unit_rows(rng, 1, 3, 8), (1, 3, 1)).astype(np.float32)
+    feature[0, :, 0] = np.arange(9) * 1e-3  # tells the copies apart
+    query = unit_rows(rng, 1, 4, 8).astype(np.float32)
+    query[..., 0] = 0  # and does not enter the similarity
+    mask = np.full((1, 4, 9), -1, np.float32)
+    mask[0, 1, 4:] = 0.0  # zero counts as visible
+    mask[0, 2, 8] = 1e-30
+    mask[0, 3] = 5
+    attended, prototype = run(build(1), (query, feature, mask))
+    expected_attended, expected_prototype = prototype_attention(query, feature, mask, 1)
+    np.testing.assert_array_equal(prototype, expected_prototype)
+    np.testing.assert_allclose(attended, expected_attended, rtol=1e-6)
+    assert prototype[0, 2, 0] == feature[0, 8, 0]
+
+
+@pytest.mark.parametrize("run", [on_onnxruntime, on_openvino])
+def test_one_body_serves_half_precision(run):
+    inputs = [x.astype(np.float16) for x in random_inputs(2, 2, 9, 33, 32)]
+    attended, prototype = run(build(4, TensorProto.FLOAT16), inputs)
+    assert attended.dtype == prototype.dtype == np.float16
+    query, feature, mask = inputs
+    # FP16 similarities may tie where exact ones do not: the choice must be within their rounding.
+    exact_prototype = prototype_attention(query, feature, mask, 4)[1]
+    chosen, best = (
+        (query.astype(np.float32) * p).reshape(2, 9, 4, 8).sum(-1)
+        for p in (prototype, exact_prototype)
+    )
+    assert np.all(best - chosen <= 1e-3)
+    assert (prototype == exact_prototype).mean() > 0.95
+    visible = (mask >= 0) | (mask < 0).all(-1, keepdims=True)
+    for b, m in np.ndindex(2, 9):
+        for h in range(4):
+            head = slice(8 * h, 8 * h + 8)
+            hits = (feature[b][:, head] == prototype[b, m, head]).all(-1)
+            assert (hits & visible[b, m]).any()
+    np.testing.assert_allclose(attended, query * prototype, rtol=2e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("opset", [17, 18, 19])
+def test_opsets_pass_the_checker_and_agree(opset):
+    model = build(2, opset=opset)
+    onnx.checker.check_model(model, full_check=True)
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    assert len(inferred.functions) == 1
+    inputs = [x.astype(np.float32) for x in random_inputs(3, 1, 4, 10, 8)]
+    np.testing.assert_array_equal(
+        on_onnxruntime(model, inputs)[1], prototype_attention(*inputs, 2)[1]
+    )
+
+
+def test_add_function_can_be_repeated():
+    model = build(2)
+    before = model.SerializeToString()
+    add_function(model)
+    assert model.SerializeToString() == before
+
+
+def test_an_old_opset_is_refused():
+    model = build(2)
+    model.opset_import[0].version = 16
+    with pytest.raises(ValueError, match="opset 16; PrototypeAttention needs 17"):
+        add_function(model)
+
+
+# TensorRT may end the process where it cannot build, so it gets one of its own.
+TENSORRT_RTX = """
+import sys
+import tensorrt_rtx as trt
+
+logger = trt.Logger(trt.Logger.ERROR)
+builder = trt.Builder(logger)
+network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+parser = trt.OnnxParser(network, logger)
+if not parser.parse_from_file(sys.argv[1]):
+    sys.exit("; ".join(str(parser.get_error(i)) for i in range(parser.num_errors)))
+config = builder.create_builder_config()
+config.num_compute_capabilities = 1
+config.set_compute_capability(trt.ComputeCapability.SM75, 0)
+plan = builder.build_serialized_network(network, config)
+if plan is None:
+    sys.exit("no engine")
+print(network.num_layers, len(memoryview(plan)))
+"""
+
+
+def test_tensorrt_builds_it_for_a_t4_in_half_precision(tmp_path):
+    pytest.importorskip("tensorrt_rtx")
+    file = tmp_path / "node.onnx"
+    shapes = ((1, 100, 256), (1, 1024, 256), (1, 100, 1024))
+    onnx.save(build(8, TensorProto.FLOAT16, shapes=shapes), file)
+    result = subprocess.run(
+        [sys.executable, "-c", TENSORRT_RTX, file], capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    layers, size = map(int, result.stdout.split())
+    assert layers > 10
+    assert size > 1000
