@@ -1,0 +1,1 @@
+"""Runs finished model files: backends, benchmark, evaluation, inference and report; no torch."""

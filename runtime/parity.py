@@ -1,0 +1,134 @@
+"""Formats side by side: what each costs and how far its labels are from those of FP32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from runtime.backends import Backend
+from runtime.evaluate import Accuracy
+from runtime.measure import Timing
+
+NOT_MEASURED = "-"
+HEAD = (
+    *("format", "MB", "median ms", "p90 ms", "p99 ms", "FPS", "ratio"),
+    *("mIoU %", "Δ points", "same labels %"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One format. Accuracy fields are None where no data were given.
+
+    Attributes:
+        format: "FP32", "FP16" or "INT8".
+        file: name of the model file.
+        size_mb: of the file, in 10^6 bytes.
+        median_ms, p90_ms, p99_ms: latency of one batch.
+        fps: images per second.
+        ratio: median latency over that of the first row.
+        queries: how many batches were timed.
+        miou, pixel_accuracy, iou: 0..1; an IoU is None where the class never occurs.
+        delta_miou: difference to the first row in points, that is percent of mIoU.
+        agreement: share of pixels labelled as in the first row, 0..1.
+    """
+
+    format: str
+    file: str
+    size_mb: float
+    median_ms: float
+    p90_ms: float
+    p99_ms: float
+    fps: float
+    ratio: float
+    queries: int
+    miou: float | None = None
+    delta_miou: float | None = None
+    agreement: float | None = None
+    pixel_accuracy: float | None = None
+    iou: list[float | None] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def rows(
+    backends: Mapping[str, Backend],
+    timings: Mapping[str, Timing],
+    accuracies: Mapping[str, Accuracy] | None,
+) -> list[Row]:
+    """One row per format, in order; the first is the reference of ratio, difference, agreement."""
+    first = next(iter(backends))
+    return [
+        Row(
+            format=name,
+            file=backend.path.name,
+            size_mb=backend.path.stat().st_size / 1e6,
+            median_ms=timings[name].median,
+            p90_ms=timings[name].percentile(90),
+            p99_ms=timings[name].percentile(99),
+            fps=timings[name].throughput * (backend.input_shape[0] or 1),
+            ratio=timings[name].median / timings[first].median,
+            queries=len(timings[name].queries),
+            **(_accuracy(accuracies[name], accuracies[first]) if accuracies else {}),
+        )
+        for name, backend in backends.items()
+    ]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as aligned text."""
+    lines = [
+        (
+            row.format,
+            f"{row.size_mb:.2f}",
+            f"{row.median_ms:.2f}",
+            f"{row.p90_ms:.2f}",
+            f"{row.p99_ms:.2f}",
+            f"{row.fps:.1f}",
+            f"{row.ratio:.3f}",
+            _number(row.miou, "{:.2f}", 100),
+            _number(row.delta_miou, "{:+.2f}"),
+            _number(row.agreement, "{:.3f}", 100),
+        )
+        for row in rows
+    ]
+    widths = [max(len(cell) for cell in column) for column in zip(HEAD, *lines, strict=True)]
+    text = [
+        "  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])])
+        for cells in (HEAD, *lines)
+    ]
+    return "\n".join([text[0], "-" * len(text[0]), *text[1:]])
+
+
+def notes(backends: Mapping[str, Backend], rows: Sequence[Row]) -> list[str]:
+    """What a reader of the table has to know about it."""
+    found = []
+    if "FP16" in backends and backends["FP16"].name == "openvino":
+        found.append("OpenVINO computes FP16 files in FP32 here: they save space, not time.")
+    for name, backend in backends.items():
+        if how := backend.card.calibration:
+            found.append(
+                f"{name} ranges: {how['method']} over {len(how['images'])} images of {how['data']}."
+            )
+    if rows[0].miou is None:
+        found.append("Accuracy not measured: no data were given.")
+    return found
+
+
+def _accuracy(accuracy: Accuracy, reference: Accuracy) -> dict[str, Any]:
+    scores = accuracy.matrix.to_dict()
+    both = scores["miou"] is not None
+    return {
+        "miou": scores["miou"],
+        "delta_miou": 100 * (accuracy.matrix.miou - reference.matrix.miou) if both else None,
+        "agreement": accuracy.agreement,
+        "pixel_accuracy": scores["pixel_accuracy"],
+        "iou": scores["iou"],
+    }
+
+
+def _number(value: float | None, form: str, factor: float = 1) -> str:
+    return NOT_MEASURED if value is None else form.format(factor * value)

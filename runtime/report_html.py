@@ -1,0 +1,272 @@
+"""The page of `runtime.report` as text: takes plain values, reads and measures nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from runtime import charts
+from runtime.report_css import CSS
+
+Row = Mapping[str, Any]
+
+# A ratio of medians this close to 1 is noise, not a difference worth a headline.
+NOTICEABLE = 0.9
+# Data sets with more classes show the rest folded up.
+CLASSES_SHOWN = 24
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a panel: a caption, the image as a data URI, a remark on it."""
+
+    caption: str
+    uri: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One sample: its name and the pictures side by side."""
+
+    name: str
+    pictures: Sequence[Picture]
+
+
+def page(
+    bench: Mapping[str, Any],
+    *,
+    title: str,
+    log: Sequence[Mapping[str, Any]],
+    panels: Sequence[Panel],
+    present: Sequence[int],
+    command: str,
+) -> str:
+    """The whole page.
+
+    Args:
+        bench: what runtime.bench --exportTable wrote.
+        log: records of the training log; empty when there is none.
+        panels: pictures; empty when there are none.
+        present: ids of the classes to be seen in the pictures.
+        command: the command line that makes the page.
+    """
+    rows: Sequence[Row] = bench["rows"]
+    sections = [
+        _header(bench, title, rows),
+        _section("Formats side by side", _table(rows), _notes(bench)),
+        _plots(bench, rows),
+        _pictures(bench, panels, present),
+        _training(log),
+        _origin(bench, command),
+    ]
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{CSS}</style></head>\n"
+        f"<body><main>{''.join(sections)}</main></body></html>\n"
+    )
+
+
+def headline(rows: Sequence[Row]) -> str:
+    """The result in one sentence."""
+    first, fastest = rows[0], min(rows, key=lambda row: float(row["ratio"]))
+    if fastest["ratio"] > NOTICEABLE:
+        text = f"{first['format']} runs at {first['fps']:.1f} images per second"
+        if first["miou"] is not None:
+            text += f" with {100 * first['miou']:.1f} % mIoU"
+        return text if len(rows) == 1 else f"{text}; no other format is faster here"
+    text = f"{fastest['format']} is {1 / fastest['ratio']:.1f}× as fast as {first['format']}"
+    delta = fastest["delta_miou"]
+    if delta is None:
+        return text
+    if abs(delta) < 0.005:
+        return f"{text} at the same mIoU"
+    return f"{text} and {'loses' if delta < 0 else 'gains'} {abs(delta):.2f} points of mIoU"
+
+
+def _header(bench: Mapping[str, Any], title: str, rows: Sequence[Row]) -> str:
+    first, fastest = rows[0], min(rows, key=lambda row: float(row["ratio"]))
+    smallest = min(rows, key=lambda row: float(row["size_mb"]))
+    miou = "not measured" if first["miou"] is None else f"{100 * first['miou']:.1f} %"
+    tiles = [
+        (f"mIoU, {first['format']}", miou),
+        (f"images per second, {fastest['format']}", f"{fastest['fps']:.1f}"),
+        (f"median latency, {fastest['format']}", f"{fastest['median_ms']:.1f} ms"),
+        (f"file size, {smallest['format']}", f"{smallest['size_mb']:.1f} MB"),
+    ]
+    warning = ""
+    if bench["trained_iterations"] == 0:
+        warning = (
+            '<p class="warning">This model was never trained: its weights are random, so only '
+            "speed and agreement between formats mean something.</p>"
+        )
+    batch, height, width, _ = bench["input"]
+    facts = (
+        f"{len(bench['classes'])} classes · {width}×{height} pixels, batch {batch} · "
+        f"{bench['backend']} on {bench['machine']['cpu']} · {bench['date'][:10]}"
+    )
+    boxes = "".join(
+        f"<div><strong>{escape(value)}</strong><span>{escape(name)}</span></div>"
+        for name, value in tiles
+    )
+    return (
+        f'<header><p class="kicker">{escape(title)}</p><h1>{escape(headline(rows))}</h1>'
+        f'<p class="facts">{escape(facts)}</p>{warning}<div class="tiles">{boxes}</div></header>'
+    )
+
+
+def _table(rows: Sequence[Row]) -> str:
+    """Formats as columns, so that the table fits a phone."""
+    first = rows[0]["format"]
+    lines: list[tuple[str, Callable[[Row], str]]] = [
+        ("file size, MB", lambda r: f"{r['size_mb']:.2f}"),
+        ("median latency, ms", lambda r: f"{r['median_ms']:.2f}"),
+        ("90th percentile, ms", lambda r: f"{r['p90_ms']:.2f}"),
+        ("99th percentile, ms", lambda r: f"{r['p99_ms']:.2f}"),
+        ("images per second", lambda r: f"{r['fps']:.1f}"),
+        (f"speed against {first}", lambda r: f"{1 / r['ratio']:.2f}×"),
+        ("mIoU, %", lambda r: _number(r["miou"], "{:.2f}", 100)),
+        (f"mIoU against {first}, points", lambda r: _number(r["delta_miou"], "{:+.2f}")),
+        (f"labels as {first}, %", lambda r: _number(r["agreement"], "{:.2f}", 100)),
+        ("pixel accuracy, %", lambda r: _number(r["pixel_accuracy"], "{:.2f}", 100)),
+    ]
+    names = [f'<th scope="col">{_key(k)}{escape(r["format"])}</th>' for k, r in enumerate(rows)]
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>'
+        + "".join(f"<td>{escape(value(row))}</td>" for row in rows)
+        + "</tr>"
+        for name, value in lines
+    )
+    return (
+        f'<div class="scroll"><table><thead><tr><th></th>{"".join(names)}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _notes(bench: Mapping[str, Any]) -> str:
+    lines = [
+        "The formats took turns while they were timed, "
+        f"{min(row['queries'] for row in bench['rows'])} runs each or more; times cover inference "
+        "only, not reading or resizing.",
+        *bench["notes"],
+    ]
+    if bench["data"]:
+        lines.insert(0, f"Accuracy on {bench['images']} images of {bench['data']}.")
+    return f'<p class="note">{escape(" ".join(lines))}</p>'
+
+
+def _plots(bench: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    measured = [row for row in rows if row["miou"] is not None]
+    if not measured:
+        return ""
+    points = {r["format"]: (float(r["median_ms"]), 100 * float(r["miou"])) for r in measured}
+    scatter = charts.scatter(points, x="median latency in ms", y="mIoU in %")
+    names = [f"{name} {x:.1f} ms, {y:.1f} %" for name, (x, y) in points.items()]
+    percent = {
+        row["format"]: [None if v is None else 100 * v for v in row["iou"]] for row in measured
+    }
+    groups = _class_bars(bench["classes"], percent)
+    return (
+        '<div class="pair">'
+        + _section("Speed and accuracy (up and left is better)", _legend(names), scatter)
+        + _section("IoU of each class in %", _legend(list(percent)), groups)
+        + "</div>"
+    )
+
+
+def _class_bars(classes: Sequence[str], percent: Mapping[str, list[float | None]]) -> str:
+    shown, folded = classes[:CLASSES_SHOWN], classes[CLASSES_SHOWN:]
+    head = {name: values[:CLASSES_SHOWN] for name, values in percent.items()}
+    text = charts.bars(shown, head, unit="IoU in %")
+    if folded:
+        tail = {name: values[CLASSES_SHOWN:] for name, values in percent.items()}
+        more = charts.bars(folded, tail, unit="IoU in %")
+        text += f"<details><summary>{len(folded)} more classes</summary>{more}</details>"
+    return text
+
+
+def _pictures(bench: Mapping[str, Any], panels: Sequence[Panel], present: Sequence[int]) -> str:
+    if not panels:
+        return ""
+    chips = "".join(
+        f'<span><i style="background:rgb({",".join(map(str, bench["palette"][k]))})"></i>'
+        f"{escape(bench['classes'][k])}</span>"
+        for k in present
+    )
+    strips = "".join(
+        f'<h3>{escape(panel.name)}</h3><div class="strip">'
+        + "".join(
+            f'<figure tabindex="0"><img src="{p.uri}" alt="{escape(p.caption)}" loading="lazy">'
+            f"<figcaption>{escape(p.caption)} <small>{escape(p.note)}</small></figcaption></figure>"
+            for p in panel.pictures
+        )
+        + "</div>"
+        for panel in panels
+    )
+    return _section("Labels", f'<p class="legend">{chips}</p>', strips)
+
+
+def _training(log: Sequence[Mapping[str, Any]]) -> str:
+    losses, scores = _curve(log, "loss"), _curve(log, "miou", 100)
+    parts = []
+    if losses:
+        parts.append(_section("Training loss", charts.line(losses, x="iteration", y="loss")))
+    if scores:
+        curve = charts.line(scores, x="iteration", y="mIoU in %", dots=True)
+        parts.append(_section("Validation mIoU", curve))
+    return f'<div class="pair">{"".join(parts)}</div>' if parts else ""
+
+
+def _curve(
+    log: Sequence[Mapping[str, Any]], key: str, factor: float = 1
+) -> list[tuple[float, float]]:
+    """(step, value) of the records that have the key, thinned to what a plot can show."""
+    points = [
+        (float(record["step"]), factor * float(record[key]))
+        for record in log
+        if isinstance(record.get(key), int | float) and math.isfinite(record[key])
+    ]
+    return points[:: 1 + len(points) // 500]
+
+
+def _origin(bench: Mapping[str, Any], command: str) -> str:
+    commands = [file["command"] for file in bench["files"].values()]
+    lines = "\n".join(dict.fromkeys([*commands, bench["command"], command]))
+    host = bench["machine"]
+    facts = {
+        "processor": host["cpu"],
+        "cores": host["cores"],
+        "threads": bench["threads"] or "every core",
+        "memory": f"{host['memory_gb']} GB" if "memory_gb" in host else "unknown",
+        "system": host["os"],
+        "Python": host["python"],
+        **bench["versions"],
+        "trained for": f"{bench['trained_iterations']} iterations",
+        "checkpoint": bench["checkpoint_sha256"][:16],
+    }
+    cells = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>"
+        for name, value in facts.items()
+    )
+    return _section("Made with", f"<pre>{escape(lines)}</pre>", f"<dl>{cells}</dl>")
+
+
+def _section(name: str, *content: str) -> str:
+    return f"<section><h2>{escape(name)}</h2>{''.join(content)}</section>"
+
+
+def _legend(names: Sequence[str]) -> str:
+    keys = "".join(f"<span>{_key(k)}{escape(name)}</span>" for k, name in enumerate(names))
+    return f'<p class="legend">{keys}</p>'
+
+
+def _key(series: int) -> str:
+    return f'<i class="s{series}"></i>'
+
+
+def _number(value: float | None, form: str, factor: float = 1) -> str:
+    return "–" if value is None else form.format(factor * value).replace("-", "−")

@@ -1,0 +1,83 @@
+"""What holds for every backend: tests of `load` and, through it, of the backends' files."""
+
+import numpy as np
+import onnx
+import pytest
+
+from runtime import backends
+from runtime.backends import choose, load
+from segdata.errors import UserError
+
+
+def test_labels_are_those_painted(toys, backend_name):
+    backend = load(toys.model(), backend_name, threads=1)
+    assert (backend.name, backend.path.name) == (backend_name, "model.onnx")
+    labels = toys.stripes()
+    result = backend.infer(toys.paint(labels)[None])
+    assert result["labels"].dtype == np.uint8
+    np.testing.assert_array_equal(result["labels"], labels[None])
+    backend.close()
+
+
+def test_dynamic_batch_keeps_images_apart(toys, backend_name):
+    backend = load(toys.model(batch="N"), backend_name)
+    labels = np.stack([toys.stripes(shift=k) for k in range(3)])
+    for count in (3, 1, 2):
+        result = backend.infer(toys.paint(labels[:count]))["labels"]
+        np.testing.assert_array_equal(result, labels[:count])
+
+
+def test_results_outlive_the_next_call(toys, backend_name):
+    backend = load(toys.model(), backend_name)
+    first = backend.infer(toys.paint(toys.stripes())[None])["labels"]
+    backend.infer(toys.paint(toys.stripes(shift=1))[None])
+    np.testing.assert_array_equal(first[0], toys.stripes())
+
+
+def test_batch_of_another_size_is_refused(toys, backend_name):
+    backend = load(toys.model(), backend_name)
+    with pytest.raises(UserError, match=r"uint8 \[1, 48, 64, 3\], got uint8 \[1, 48, 60, 3\]"):
+        backend.infer(np.zeros((1, 48, 60, 3), np.uint8))
+
+
+def test_unknown_operator_is_one_line(toys, backend_name):
+    path = toys.model()
+    model = onnx.load(path)
+    next(node for node in model.graph.node if node.op_type == "Tanh").op_type = "Tahn"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(UserError, match=r"model\.onnx: .* cannot load it \(.*Tahn") as error:
+        load(path, backend_name)
+    assert "\n" not in str(error.value)
+
+
+def test_backends_agree_on_scores(toys):
+    pytest.importorskip("openvino")
+    path = toys.model(head="scores")
+    image = np.random.default_rng(1).integers(0, 256, (1, *toys.size, 3), dtype=np.uint8)
+    ours, reference = (load(path, name).infer(image) for name in ("openvino", "onnxruntime"))
+    assert ours.keys() == reference.keys() == {"scores"}
+    # FP32 on both: in bfloat16, the default of some CPUs, two digits would be right.
+    np.testing.assert_allclose(ours["scores"], reference["scores"], rtol=1e-5, atol=1e-5)
+    assert reference["scores"].std() > 0.1
+
+
+def test_auto_takes_the_first_installed(monkeypatch):
+    monkeypatch.setattr(backends, "find_spec", lambda name: name == "onnxruntime")
+    assert choose("auto") == "onnxruntime"
+    with pytest.raises(UserError, match="openvino is not installed; pip install openvino"):
+        choose("openvino")
+    monkeypatch.setattr(backends, "find_spec", lambda name: True)
+    assert choose() == "openvino"
+    monkeypatch.setattr(backends, "find_spec", lambda name: False)
+    with pytest.raises(UserError, match="no backend is installed"):
+        choose()
+
+
+def test_unknown_backend_names_the_nearest():
+    with pytest.raises(UserError, match=r'no backend "onnxrt" \(did you mean "onnxruntime"\?\)'):
+        choose("onnxrt")
+
+
+def test_negative_thread_count_is_refused(toys):
+    with pytest.raises(UserError, match="-1 threads are too few"):
+        load(toys.model(), threads=-1)
