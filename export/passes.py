@@ -18,6 +18,7 @@ def finish(model: ModelProto, card: ModelCard) -> None:
     """Make an exported graph a file of ours, in place: local function, names, metadata."""
     strip_traces(model)
     strip_prefix(model)
+    cast_input_first(model)
     if any(node.op_type == OP_TYPE for node in model.graph.node):
         add_function(model)
     model.ir_version = IR_VERSION
@@ -52,3 +53,14 @@ def strip_prefix(model: ModelProto) -> None:
         tensor.name = renamed.get(tensor.name, tensor.name)
     for node in model.graph.node:
         node.input[:] = [renamed.get(name, name) for name in node.input]
+
+
+def cast_input_first(model: ModelProto) -> None:
+    """Let the Cast be the only reader of the uint8 input: TensorRT takes it nowhere else."""
+    name = model.graph.input[0].name
+    cast = next(n for n in model.graph.node if n.op_type == "Cast" and n.input[0] == name)
+    for node in model.graph.node:
+        if node.op_type == "Shape" and node.input[0] == name:
+            node.input[0] = cast.output[0]
+    model.graph.node.remove(cast)
+    model.graph.node.insert(0, cast)

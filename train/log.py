@@ -43,7 +43,9 @@ class MetricsLog:
         for key, value in values.items():
             self._board.add_scalar(key, value, step)
 
-    def close(self) -> None:
-        """Flush and close both."""
+    def __enter__(self) -> MetricsLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._file.close()
         self._board.close()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import os
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -80,36 +82,37 @@ class Trainer:
         Raises:
             UserError: the loss is not finite; the checkpoints on disk stay as they were.
         """
-        config, main = self.config, self.accelerator.is_main_process
-        metrics = MetricsLog(self.out, start=self.start) if main else None
+        main = self.accelerator.is_main_process
+        if main and self.config.iterations == 0:
+            self._save("model.pth", 0, training=False)
+        with MetricsLog(self.out, start=self.start) if main else nullcontext() as metrics:
+            self._train(metrics)
+        self.accelerator.end_training()
+
+    def _train(self, metrics: MetricsLog | None) -> None:
+        config = self.config
         bar = tqdm(
             total=config.iterations,
             initial=self.start,
             desc="train",
-            disable=None if main else True,
+            disable=None if metrics else True,
         )
         meter = _Meter()
-        if main and config.iterations == 0:
-            self._save("model.pth", 0, training=False)
         for step, batch in meter.timed(self._batches(), start=self.start):
-            terms = self._step(step, batch)
-            meter.add(terms)
+            meter.add(self._step(step, batch))
             done = step + 1
-            if metrics and (done % LOG_EVERY == 0 or done == config.iterations):
+            last = done == config.iterations
+            if metrics and (done % LOG_EVERY == 0 or last):
                 values = meter.read()
                 bar.set_postfix(loss=f"{values['loss']:.3f}", mIoU=f"{max(self.best, 0):.3f}")
                 metrics.write(done, lr=learning_rate(config, step), **values)
-            last = done == config.iterations
             evaluated = last or bool(config.eval_every and done % config.eval_every == 0)
             if evaluated:
                 self._evaluate(done, metrics)
-            if main and (evaluated or done % config.save_every == 0):
+            if metrics and (evaluated or done % config.save_every == 0):
                 self._save("last.pth", done, training=True)
             bar.update()
         bar.close()
-        if metrics:
-            metrics.close()
-        self.accelerator.end_training()
 
     def _batches(self) -> object:
         accelerator = self.accelerator
@@ -124,7 +127,7 @@ class Trainer:
         return training_loader(
             stream,
             sampler,
-            workers=self.config.workers,
+            workers=min(self.config.workers, os.cpu_count() or 1),
             pin_memory=accelerator.device.type == "cuda",
         )
 
@@ -179,7 +182,7 @@ class Trainer:
             self.plain_model,
             self.val_set,
             self.config.eval_size,
-            workers=self.config.workers,
+            workers=min(self.config.workers, os.cpu_count() or 1),
             process=self.accelerator.process_index,
             processes=self.accelerator.num_processes,
         )

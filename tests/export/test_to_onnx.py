@@ -44,7 +44,7 @@ def test_labels_are_those_of_the_model_at_any_batch(checkpoint, exported):
         expected = DeployModel(load_checkpoint(checkpoint).build(), head="labels")(
             torch.from_numpy(images)
         ).numpy()
-    assert len(np.unique(expected)) > 1
+    assert len(np.unique(expected)) > 2
     assert (run(exported, images)[0] == expected).mean() > 0.999
     assert (run(exported, images[:1])[0] == expected[:1]).mean() > 0.999
 
@@ -99,7 +99,7 @@ def test_the_card_says_where_the_file_comes_from(checkpoint, exported):
     card = ModelCard.from_props(props, "tiny.onnx")
     assert card.classes == SCENES.classes
     assert card.input_size == (64, 96)
-    assert (card.head, card.precision, card.trained_iterations) == ("labels", "fp32", 0)
+    assert (card.head, card.precision, card.trained_iterations) == ("labels", "fp32", 80)
     assert card.checkpoint_sha256 == sha256(checkpoint)
     assert "python -m export.to_onnx" in card.command
     assert {"torch", "onnx", "emca"} <= set(card.versions)

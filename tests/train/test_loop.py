@@ -44,7 +44,7 @@ def test_a_run_leaves_weights_metrics_and_the_best_model(tiny, tmp_path):
 
 
 def test_it_learns(tiny, tmp_path):
-    tiny.iterations, tiny.eval_every, tiny.save_every = 60, 0, 60
+    tiny.iterations, tiny.eval_every, tiny.save_every = 40, 0, 40
     Trainer(tiny, tmp_path, resume=False).run()
     losses = [
         json.loads(line)["loss"]
