@@ -9,6 +9,7 @@ import openvino
 from numpy.typing import NDArray
 from onnx import inliner
 
+from runtime.backends.argmax import replace_argmax
 from runtime.backends.base import INPUT_NAME, InputShape, ModelFile, checked
 from segdata.errors import UserError
 
@@ -23,7 +24,7 @@ class OpenVinoBackend:
         self.path, self.card = model.path, model.card
         self.input_shape: InputShape = model.input_shape
         # OpenVINO does not know ONNX local functions: put their bodies in place of the calls.
-        inlined = inliner.inline_local_functions(model.proto)
+        inlined = replace_argmax(inliner.inline_local_functions(model.proto))
         config: dict[str, str | int] = {
             "PERFORMANCE_HINT": "LATENCY",
             # By default CPUs with bfloat16 units would compute an FP32 file in bfloat16: faster,

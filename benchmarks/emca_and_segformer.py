@@ -1,0 +1,177 @@
+"""EMCA-ResNet18 beside SegFormer-B0: 512x512, batch 1, 150 classes, every format and backend.
+
+python benchmarks/emca_and_segformer.py [--data SPEC] [-o benchmarks/emca_and_segformer.json]
+
+Both networks have random weights, which costs no time; both go through the same export, cast,
+calibration and measurement, all variants interleaved in one run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import SegformerConfig, SegformerForSemanticSegmentation
+
+from calibration.fp16 import cast_file
+from calibration.int8 import quantize_file
+from export.passes import finish
+from export.to_onnx import export_model
+from export.wrapper import DeployModel
+from runtime import machine
+from runtime.backends import load
+from runtime.measure import measure
+from runtime.results import json_output, origin
+from segdata.card import ModelCard
+from segdata.classes import ADE20K, IGNORE_INDEX
+from segdata.cli import Parser, run
+from segdata.datasets import open_dataset
+from segdata.preprocess import MEAN, STD
+from train.config import ModelConfig
+from train.models import build_model
+
+SIZE = (512, 512)
+BACKENDS = ("onnxruntime", "openvino")
+EMCA, SEGFORMER = "EMCA-ResNet18", "SegFormer-B0"
+
+
+class Segformer(nn.Module):
+    """SegFormer-B0 between the same first and last steps as our own models."""
+
+    head = "labels"
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        config = SegformerConfig(num_labels=num_classes, attn_implementation="eager")
+        self.model = SegformerForSemanticSegmentation(config)
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """NxHxWx3 uint8 RGB -> NxHxW uint8."""
+        x = (image.float().permute(0, 3, 1, 2) - self.mean) / self.std
+        scores = F.interpolate(
+            self.model(x).logits, size=image.shape[1:3], mode="bilinear", align_corners=False
+        )
+        return scores.argmax(dim=1).to(torch.uint8)
+
+
+def networks() -> dict[str, nn.Module]:
+    """Both networks, ready for export."""
+    torch.manual_seed(0)
+    classes = len(ADE20K.classes)
+    config = ModelConfig(backbone="resnet18", num_queries=100)
+    emca = DeployModel(build_model(config, num_classes=classes), head="labels")
+    return {EMCA: emca.eval(), SEGFORMER: Segformer(classes).eval()}
+
+
+def write_files(name: str, model: nn.Module, folder: Path, data: str) -> tuple[dict[str, Path], float]:
+    """FP32, FP16 and INT8 files of a network, and the seconds its export took."""
+    began = time.perf_counter()
+    file = export_model(model, size=SIZE)
+    seconds = time.perf_counter() - began
+    card = ModelCard(
+        classes=ADE20K.classes,
+        palette=ADE20K.palette,
+        mean=MEAN,
+        std=STD,
+        ignore_index=IGNORE_INDEX,
+        input_size=SIZE,
+        head="labels",
+        precision="fp32",
+        checkpoint_sha256="",
+        trained_iterations=0,
+        versions={},
+        command="",
+    )
+    finish(file, card)
+    paths = {kind: folder / f"{name}.{kind}.onnx" for kind in ("FP32", "FP16", "INT8")}
+    onnx.save(file, paths["FP32"])
+    cast_file(paths["FP32"], paths["FP16"])
+    quantize_file(paths["FP32"], paths["INT8"], data=data, images=8)
+    return paths, seconds
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Export, measure, print the table and write it."""
+    parser = Parser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", default="scenes:n=64,size=512x512:val", help="to calibrate on")
+    parser.add_argument("--duration", type=float, default=6, help="seconds for each variant")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path(__file__).with_suffix(".json"), metavar="FILE"
+    )
+    args = parser.parse_args(argv)
+    image = open_dataset(args.data, labels=False)[0].image
+    with tempfile.TemporaryDirectory() as folder, json_output(args.output) as write:
+        loaded, exports = {}, {}
+        for name, model in networks().items():
+            paths, exports[name] = write_files(name, model, Path(folder), args.data)
+            for kind, path in paths.items():
+                for backend in BACKENDS:
+                    loaded[name, kind, backend] = load(path, backend)
+        keys = {" ".join(key): key for key in loaded}
+        timings = measure(
+            {text: loaded[key] for text, key in keys.items()}, image, duration_s=args.duration
+        )
+        rows = [
+            {
+                "model": model,
+                "format": kind,
+                "backend": backend,
+                "median_ms": round(timings[text].median, 2),
+                "p90_ms": round(timings[text].percentile(90), 2),
+                "queries": len(timings[text].queries),
+            }
+            for text, (model, kind, backend) in keys.items()
+        ]
+        best = {
+            model: min((row for row in rows if row["model"] == model), key=_median)
+            for model in exports
+        }
+        fp32 = min(
+            (row for row in rows if (row["model"], row["format"]) == (EMCA, "FP32")), key=_median
+        )
+        int8 = min(
+            (row for row in rows if (row["model"], row["format"]) == (EMCA, "INT8")), key=_median
+        )
+        summary = {
+            "best EMCA / best SegFormer": _ratio(best[EMCA], best[SEGFORMER]),
+            "best EMCA FP32 / best EMCA INT8": _ratio(fp32, int8),
+            "export seconds": {name: round(value, 1) for name, value in exports.items()},
+        }
+        for row in rows:
+            print(
+                f"{row['model']:14} {row['format']:5} {row['backend']:12} "
+                f"median {row['median_ms']:8.2f} ms   p90 {row['p90_ms']:8.2f} ms"
+            )
+        for key, value in summary.items():
+            print(f"{key}: {value}")
+        command = machine.command_line("benchmarks.emca_and_segformer", argv or [])
+        write(
+            origin(command)
+            | {
+                "weights": "random: speed only",
+                "model": dataclasses.asdict(ModelConfig(backbone="resnet18", num_queries=100)),
+                "summary": summary,
+                "rows": rows,
+            }
+        )
+
+
+def _median(row: dict[str, object]) -> float:
+    return float(np.float64(row["median_ms"]))
+
+
+def _ratio(a: dict[str, object], b: dict[str, object]) -> float:
+    return round(_median(a) / _median(b), 3)
+
+
+if __name__ == "__main__":
+    run(main)

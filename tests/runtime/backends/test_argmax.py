@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from onnx import parser
+
+from runtime.backends.argmax import replace_argmax
+
+
+@pytest.mark.parametrize("opset", [17, 18])
+@pytest.mark.parametrize(("axis", "keepdims"), [(1, 0), (-1, 1), (0, 1), (2, 0)])
+def test_the_lowest_index_of_the_maximum(opset: int, axis: int, keepdims: int) -> None:
+    model = parser.parse_model(f"""
+        <ir_version: 8, opset_import: ["" : {opset}]>
+        g (float[3, 7, 5] x) => (int64[] y)
+        {{ z = Neg (x)
+           y = ArgMax <axis = {axis}, keepdims = {keepdims}> (z) }}
+    """)
+    del model.graph.output[0].type.tensor_type.shape.dim[:]
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    rewritten = replace_argmax(model)
+    assert "ArgMax" not in {node.op_type for node in rewritten.graph.node}
+    x = np.random.default_rng(0).integers(0, 3, (3, 7, 5)).astype(np.float32)  # many ties
+    answers = [
+        ort.InferenceSession(m.SerializeToString(), providers=["CPUExecutionProvider"]).run(
+            None, {"x": x}
+        )[0]
+        for m in (model, rewritten)
+    ]
+    np.testing.assert_array_equal(answers[0], answers[1])
+    assert answers[0].shape == answers[1].shape
+    assert answers[1].any()
+
+
+def test_an_open_batch_stays_open() -> None:
+    model = parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 18]>
+        g (float[n, 4, 5] x) => (int64[n, 5] y)
+        { z = Neg (x)
+          y = ArgMax <axis = 1, keepdims = 0> (z) }
+    """)
+    session = ort.InferenceSession(
+        replace_argmax(model).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    for batch in (1, 3):
+        x = np.random.default_rng(batch).random((batch, 4, 5), dtype=np.float32)
+        np.testing.assert_array_equal(session.run(None, {"x": x})[0], (-x).argmax(axis=1))
+
+
+def test_what_cannot_be_rewritten_stays() -> None:
+    model = parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 18]>
+        g (float[3, n] x) => (int64[3, 1] y, int64[1, n] w)
+        { z = Neg (x)
+          y = ArgMax <axis = 1> (z)
+          w = ArgMax <axis = 0, select_last_index = 1> (z) }
+    """)
+    rewritten = replace_argmax(model)
+    assert [node.op_type for node in rewritten.graph.node] == ["Neg", "ArgMax", "ArgMax"]
