@@ -17,9 +17,6 @@ DOMAIN_VERSION = 1
 # Only int64 constants are typed: the zero and the infinity take on the type of the inputs, so one
 # body serves FP32 and FP16. The plugin's name and version are there for TensorRT alone.
 #
-# Positions come before queries in the similarity, since OpenVINO takes the maximum over an inner
-# axis two to seven times as fast as over the last one.
-#
 # B batch, M queries, N positions, h heads, d channels of a head
 _BODY = Template("""
 <opset_import: ["" : $opset], domain: "$domain">
@@ -36,9 +33,9 @@ $name <num_heads, plugin_namespace, plugin_version>
 
     query_split   = Reshape (query, split_shape)                         # B M h d
     feature_split = Reshape (feature, split_shape)                       # B N h d
-    query_heads   = Transpose <perm = [0, 2, 3, 1]> (query_split)        # B h d M
-    feature_heads = Transpose <perm = [0, 2, 1, 3]> (feature_split)      # B h N d
-    similarity    = MatMul (feature_heads, query_heads)                  # B h N M
+    query_heads   = Transpose <perm = [0, 2, 1, 3]> (query_split)        # B h M d
+    feature_heads = Transpose <perm = [0, 2, 3, 1]> (feature_split)      # B h d N
+    similarity    = MatMul (query_heads, feature_heads)                  # B h M N
 
     zero_int      = Constant <value_int = 0> ()
     zero          = CastLike (zero_int, mask_logits)
@@ -46,13 +43,12 @@ $name <num_heads, plugin_namespace, plugin_version>
     highest       = $reduce_max                                          # B M 1
     all_outside   = Less (highest, zero)
     visible       = Or (inside, all_outside)
-    visible_by_n  = Transpose <perm = [0, 2, 1]> (visible)               # B N M
-    visible_heads = Unsqueeze (visible_by_n, one)                        # B 1 N M
+    visible_heads = Unsqueeze (visible, one)                             # B 1 M N
 
     lowest_float = Constant <value_float = -inf> ()
     lowest       = CastLike (lowest_float, similarity)
     candidates   = Where (visible_heads, similarity, lowest)
-    best         = ArgMax <axis = 2, keepdims = 0> (candidates)          # B h M
+    best         = ArgMax <axis = -1, keepdims = 0> (candidates)         # B h M
 
     best_by_m    = Transpose <perm = [0, 2, 1]> (best)                   # B M h
     best_column  = Unsqueeze (best_by_m, last_axis)                      # B M h 1

@@ -33,6 +33,22 @@ def test_the_lowest_index_of_the_maximum(opset: int, axis: int, keepdims: int) -
     assert answers[1].any()
 
 
+def test_more_places_than_a_byte_counts() -> None:
+    model = parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 18]>
+        g (float[2, 1000] x) => (int64[2, 1] y)
+        { z = Neg (x)
+          y = ArgMax <axis = 1> (z) }
+    """)
+    session = ort.InferenceSession(
+        replace_argmax(model).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    x = np.random.default_rng(5).random((2, 1000), dtype=np.float32)
+    expected = x.argmin(axis=1, keepdims=True)
+    assert expected.max() > 255
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], expected)
+
+
 def test_an_open_batch_stays_open() -> None:
     model = parser.parse_model("""
         <ir_version: 8, opset_import: ["" : 18]>
