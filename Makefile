@@ -7,6 +7,7 @@ EXTRAS := export,dev,$(if $(GPU),gpu,cpu)
 STAMP := $(VENV)/.installed-$(subst $(eval ) ,,$(subst $(comma),-,$(EXTRAS)))
 comma := ,
 DEMO := out/demo
+SCENES := scenes:n=64,size=192x384
 
 .PHONY: help install demo test check clean
 
@@ -25,9 +26,9 @@ demo: $(STAMP) ## train, export, FP16, INT8, bench and report on generated stree
 	$(BIN)/python -m train demo --out $(DEMO) --resume
 	$(BIN)/python -m export.to_onnx $(DEMO)/model.pth
 	$(BIN)/python -m calibration.fp16 $(DEMO)/model.onnx
-	$(BIN)/python -m calibration.int8 $(DEMO)/model.onnx --data scenes::train
+	$(BIN)/python -m calibration.int8 $(DEMO)/model.onnx --data $(SCENES):train
 	$(BIN)/python runtime/bench.py --onnx=$(DEMO)/model.onnx --fp16 --int8 \
-	    --data=scenes::val --exportTable=$(DEMO)/bench.json
+	    --data=$(SCENES):val --exportTable=$(DEMO)/bench.json
 	$(BIN)/python -m runtime.report $(DEMO)
 	@cat docs/own-data.txt
 

@@ -72,7 +72,9 @@ def networks() -> dict[str, nn.Module]:
     return {EMCA: emca.eval(), SEGFORMER: Segformer(classes).eval()}
 
 
-def write_files(name: str, model: nn.Module, folder: Path, data: str) -> tuple[dict[str, Path], float]:
+def write_files(
+    name: str, model: nn.Module, folder: Path, data: str
+) -> tuple[dict[str, Path], float]:
     """FP32, FP16 and INT8 files of a network, and the seconds its export took."""
     began = time.perf_counter()
     file = export_model(model, size=SIZE)

@@ -28,8 +28,7 @@ SMALL = {
 
 @pytest.mark.parametrize(
     "backbone",
-    ["resnet18", "resnet34", "resnet50", "resnet101", "swin_tiny", "swin_small"]
-    + ["mit_b0", "mit_b2", "stdc1", "stdc2"],
+    "resnet18 resnet34 resnet50 resnet101 swin_tiny swin_small mit_b0 mit_b2 stdc1 stdc2".split(),
 )
 @pytest.mark.parametrize("size", [(64, 96), (75, 101)])
 def test_any_backbone_takes_any_size(backbone, size):

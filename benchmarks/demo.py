@@ -1,0 +1,81 @@
+"""How long `make demo` takes after installation, and the memory of all its processes together.
+
+python benchmarks/demo.py [-o benchmarks/demo.json]; run it in a fresh clone after `make install`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+from runtime import machine
+from runtime.results import json_output, origin
+from segdata.cli import Parser, run
+from segdata.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO = ROOT / "out" / "demo"
+STEP = re.compile(r"\S*python (?:-m )?(\S+)")
+
+
+def proportional_memory(pid: int) -> int:
+    """Bytes of a process and its descendants; shared pages count once (PSS, Linux)."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        children.setdefault(parent, []).append(int(entry.name))
+    total, family = 0, [pid]
+    while family:
+        member = family.pop()
+        family += children.get(member, [])
+        try:
+            rollup = (Path("/proc") / str(member) / "smaps_rollup").read_text()
+        except OSError:
+            continue
+        total += 1024 * int(re.search(r"^Pss:\s+(\d+)", rollup, re.M)[1])
+    return total
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the demo from nothing and write what it took."""
+    parser = Parser(description=__doc__.split("\n")[0])
+    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).with_suffix(".json"))
+    args = parser.parse_args(argv)
+    if DEMO.exists():
+        raise UserError(f"{DEMO} exists; remove it, so that the whole demo is measured")
+    log = ROOT / "out" / "demo.log"
+    log.parent.mkdir(exist_ok=True)
+    with json_output(args.output) as write, log.open("w") as file:
+        began, peak, steps, seen = time.perf_counter(), 0, [], 0
+        process = subprocess.Popen(["make", "demo"], cwd=ROOT, stdout=file, stderr=file)
+        while process.poll() is None:
+            peak = max(peak, proportional_memory(process.pid))
+            started = [m[1] for m in STEP.finditer(log.read_text()) if "Makefile" not in m[1]]
+            for name in started[seen:]:
+                steps.append((name, time.perf_counter() - began))
+            seen = len(started)
+            time.sleep(0.5)
+        seconds = time.perf_counter() - began
+        if process.returncode:
+            raise UserError(f"make demo failed; see {log}")
+        bench = json.loads((DEMO / "bench.json").read_text())
+        result = {
+            "seconds": round(seconds, 1),
+            "peak_memory_gb": round(peak / 1e9, 2),
+            "cores": os.cpu_count(),
+            "started_at_seconds": {name: round(at, 1) for name, at in steps},
+            "rows": bench["rows"],
+        }
+        write(origin(machine.command_line("benchmarks.demo", argv or [])) | result)
+    print(f"make demo: {seconds:.0f} s, {peak / 1e9:.2f} GB")
+
+
+if __name__ == "__main__":
+    run(main)
