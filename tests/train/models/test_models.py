@@ -28,7 +28,18 @@ SMALL = {
 
 @pytest.mark.parametrize(
     "backbone",
-    "resnet18 resnet34 resnet50 resnet101 swin_tiny swin_small mit_b0 mit_b2 stdc1 stdc2".split(),
+    [
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "resnet101",
+        "swin_tiny",
+        "swin_small",
+        "mit_b0",
+        "mit_b2",
+        "stdc1",
+        "stdc2",
+    ],
 )
 @pytest.mark.parametrize("size", [(64, 96), (75, 101)])
 def test_any_backbone_takes_any_size(backbone, size):

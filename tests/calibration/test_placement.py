@@ -1,0 +1,172 @@
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from calibration.fold import folded
+from calibration.placement import LEVELS, insert, place, scales
+from segdata.errors import UserError
+
+
+def parse(body, inputs, output, **weights):
+    model = onnx.parser.parse_model(
+        f'<ir_version: 9, opset_import: ["" : 18, "emca" : 1]> '
+        f"net ({inputs}) => ({output}) {{ {body} }}"
+    )
+    rng = np.random.default_rng(0)
+    for name, shape in weights.items():
+        value = rng.standard_normal(shape).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(value, name))
+    return model
+
+
+BLOCK = """
+    a = Conv <pads = [1,1,1,1]> (x, w1) ar = Relu (a)
+    b = Conv <pads = [1,1,1,1]> (ar, w2)
+    s = Add (b, x) y0 = Relu (s)
+    c = Conv (y0, w3) y = Relu (c)
+"""
+KERNELS = {"w1": (4, 4, 3, 3), "w2": (4, 4, 3, 3), "w3": (4, 4, 1, 1), "w4": (4, 4, 1, 1)}
+IMAGE = "float[1,4,8,8] x", "float[1,4,8,8] y"
+
+
+def reads(model):
+    return {name: set(readers) for name, readers in place(model).reads.items()}
+
+
+def test_identity_shortcut_shares_the_pair_of_the_first_convolution():
+    assert reads(parse(BLOCK, *IMAGE, **KERNELS)) == {"x": {"a", "s"}, "ar": {"b"}, "y0": {"c"}}
+
+
+@pytest.mark.parametrize("order", ["b, p", "p, b"])
+def test_projected_shortcut_is_quantised_and_the_last_convolution_is_not(order):
+    body = BLOCK.replace("s = Add (b, x)", f"p = Conv (x, w4) s = Add ({order})")
+    assert reads(parse(body, *IMAGE, **KERNELS)) == {
+        "x": {"a", "p"},
+        "ar": {"b"},
+        "p": {"s"},
+        "y0": {"c"},
+    }
+
+
+def test_a_sum_that_nobody_reads_in_int8_stays_float():
+    body = "a = Conv (x, w4) s = Add (a, x) y = Sigmoid (s)"
+    assert reads(parse(body, *IMAGE, **KERNELS)) == {"x": {"a"}}
+
+
+def test_a_convolution_that_others_read_too_is_not_fused():
+    body = "a = Conv (x, w4) s = Add (a, x) c = Conv (s, w3) y = Add (c, a)"
+    assert reads(parse(body, *IMAGE, **KERNELS)) == {"x": {"a"}, "s": {"c"}}
+
+
+def test_pooling_happens_in_int8():
+    body = "r = Relu (x) m = MaxPool <kernel_shape = [1,1]> (r) y = Conv (m, w3)"
+    assert reads(parse(body, *IMAGE, **KERNELS)) == {"r": {"m"}}
+
+
+def test_pooling_with_a_float_reader_is_left_alone():
+    body = "m = MaxPool <kernel_shape = [1,1]> (x) c = Conv (m, w3) y = Mul (c, m)"
+    assert reads(parse(body, *IMAGE, **KERNELS)) == {"m": {"c"}}
+
+
+def test_gates_stay_float():
+    body = """
+        p = GlobalAveragePool (x) g = Conv (p, w4) q = Sigmoid (g) m = Mul (x, q) y = Conv (m, w3)
+    """
+    assert reads(parse(body, *IMAGE, **KERNELS)) == {"m": {"y"}}
+
+
+LINEAR = {"v1": (8, 8), "v2": (8, 8), "v3": (8, 8)}
+TOKENS = "float[1,5,8] x", "float[1,5,5] y"
+
+
+def test_products_of_activations_and_heads_stay_float():
+    body = """
+        q = MatMul (x, v1) n = LpNormalization (q)
+        e = MatMul (n, v2) r = Relu (e) f = MatMul (r, v3)
+        t = Transpose <perm = [0,2,1]> (n) y = MatMul (f, t)
+    """
+    assert reads(parse(body, *TOKENS, **LINEAR)) == {"x": {"q"}}
+
+
+def test_a_feed_forward_layer_before_a_residual_is_no_head():
+    body = """
+        h = MatMul (x, v1) r = Relu (h) o = MatMul (r, v2) s = Add (x, o) y = MatMul (s, v3)
+    """
+    assert reads(parse(body, *TOKENS, **LINEAR)) == {"x": {"h"}, "r": {"o"}}
+
+
+def test_what_makes_masks_is_a_head():
+    body = """
+        n = LpNormalization (x) l = MatMul (n, v2) t = Transpose <perm = [0,2,1]> (n)
+        m = MatMul (l, t)
+        a, p = emca.PrototypeAttention <num_heads = 1> (n, n, m)
+        o = MatMul (p, v1) y = Add (x, o)
+    """
+    assert reads(parse(body, "float[1,5,8] x", "float[1,5,8] y", **LINEAR)) == {"p": {"o"}}
+
+
+def test_what_is_compared_with_a_threshold_is_a_head():
+    body = """
+        z = Constant <value_float = 0.0> ()
+        l = MatMul (x, v2) b = Less (l, z) w = Where (b, x, z)
+        n = LpNormalization (w) o = MatMul (x, v1) y = Add (n, o)
+    """
+    model = folded(parse(body, "float[1,5,8] x", "float[1,5,8] y", **LINEAR))
+    assert reads(model) == {"x": {"o"}}
+
+
+def test_axes_of_the_output_channels():
+    body = """
+        a = MatMul (x, v1) n = LpNormalization (a)
+        b = Gemm <transB = 1> (n, v2) c = Relu (b)
+        d = Gemm (c, v3) y = LpNormalization (d)
+    """
+    placement = place(parse(body, "float[5,8] x", "float[5,8] y", **LINEAR))
+    assert placement.weights == {"a": 1, "b": 0, "d": 1}
+
+
+def test_weights_are_rounded_per_channel():
+    model = parse("a = MatMul (x, v1) y = LpNormalization (a)", *TOKENS, **LINEAR)
+    weight = numpy_helper.to_array(model.graph.initializer[0]).copy()
+    weight[:, 3] *= 100
+    weight[:, 5] = 0
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weight, "v1"))
+    insert(model, place(model), {"x": 3.0})
+    constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    quantised, scale = constants["v1/axis1/quantized"], constants["v1/axis1/scale"]
+    assert quantised.dtype == np.int8
+    assert quantised.min() >= -LEVELS
+    error = np.abs(quantised * scale - weight)
+    assert (error <= scale / 2 * 1.001).all()
+    assert scale[3] > 20 * scale[2]
+    assert set(np.abs(quantised).max(0)[[0, 1, 2, 3, 4, 6, 7]]) <= {126, 127}
+    np.testing.assert_array_equal(quantised[:, 5], 0)
+
+
+def test_shared_weights_are_quantised_once():
+    body = "a = MatMul (x, v1) n = Relu (a) b = MatMul (n, v1) y = LpNormalization (b)"
+    model = parse(body, "float[1,5,8] x", "float[1,5,8] y", **LINEAR)
+    insert(model, place(model), {"x": 1.0, "n": 1.0})
+    assert [t.name for t in model.graph.initializer if t.name.endswith("axis1/quantized")] == [
+        "v1/axis1/quantized"
+    ]
+    onnx.checker.check_model(model, full_check=True)
+
+
+def test_broken_weights_are_named():
+    model = parse("a = MatMul (x, v1) y = LpNormalization (a)", *TOKENS, **LINEAR)
+    weight = np.full((8, 8), np.nan, np.float32)
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weight, "v1"))
+    with pytest.raises(UserError, match="weight 'v1' holds NaN or infinity"):
+        insert(model, place(model), {"x": 1.0})
+
+
+def test_scales_cover_the_range_and_are_exact_in_half_precision():
+    largest = np.array([0.0, 1e-9, 0.03, 1.0, 127.0, 5e4])
+    steps = scales(largest)
+    assert steps.dtype == np.float32
+    np.testing.assert_array_equal(steps, steps.astype(np.float16))
+    assert (steps * LEVELS >= largest).all()
+    assert (steps[2:] * LEVELS <= largest[2:] * 1.01).all()
+    assert (steps > 0).all()

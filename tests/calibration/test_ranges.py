@@ -1,0 +1,57 @@
+import numpy as np
+import onnx
+import pytest
+
+from calibration.ranges import METHODS, measure
+from segdata.errors import UserError
+
+MODEL = """
+<ir_version: 9, opset_import: ["" : 18]>
+net (uint8[N,2,2,3] image) => (float[N,2,2,3] y)
+<float ten = {10}, float zero = {0}>
+{
+    f = Cast <to = 1> (image)
+    shifted = Sub (f, ten)
+    nothing = Mul (f, zero)
+    inverse = Reciprocal (f)
+    y = Add (shifted, nothing)
+}
+"""
+
+
+@pytest.fixture
+def model():
+    return onnx.parser.parse_model(MODEL)
+
+
+def images(*values):
+    return [np.full((2, 2, 3), value, np.uint8) for value in values]
+
+
+def test_minmax_sees_both_signs_over_all_images(model):
+    tensors = ["shifted", "y", "nothing"]
+    assert measure(model, tensors, images(2, 5), "minmax") == {
+        "shifted": 8.0,
+        "y": 8.0,
+        "nothing": 0.0,
+    }
+    assert measure(model, ["shifted"], images(2, 5, 100), "minmax") == {"shifted": 90.0}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_covers_what_there_is(model, method):
+    ranges = measure(model, ["shifted", "nothing"], images(2, 4, 19), method)
+    assert 8 < ranges["shifted"] <= 9
+    assert ranges["nothing"] == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_tensor_that_is_not_finite_is_named(model, method):
+    with pytest.raises(UserError, match="tensor 'inverse' is inf on a calibration image"):
+        measure(model, ["inverse"], images(1, 0), method)
+
+
+def test_the_model_is_left_alone(model):
+    before = model.SerializeToString()
+    measure(model, ["shifted"], images(2), "minmax")
+    assert model.SerializeToString() == before
