@@ -1,0 +1,98 @@
+"""From an exported file to a cast or quantised one, and the first look at the result."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import ModelProto
+
+from runtime.backends.base import ModelFile
+from runtime.backends.onnx_runtime import OnnxRuntimeBackend
+from segdata.errors import UserError
+from segdata.files import atomic_path, sha256
+
+Image = npt.NDArray[np.uint8]
+
+
+def default_target(source: Path, precision: str) -> Path:
+    """`model.onnx` -> `model.fp16.onnx`, in the same folder."""
+    return source.with_suffix(f".{precision}.onnx")
+
+
+def read_float(source: Path) -> ModelFile:
+    """Read an exported file in FP32.
+
+    Raises:
+        UserError: it is missing, not ours, or in another number format.
+    """
+    file = ModelFile.read(source)
+    if file.card.precision != "fp32":
+        raise UserError(
+            f"{source} is {file.card.precision} already; give the FP32 file that it was made from"
+        )
+    return file
+
+
+def write(
+    model: ModelProto,
+    target: Path,
+    source: ModelFile,
+    *,
+    precision: str,
+    calibration: dict[str, Any] | None = None,
+) -> None:
+    """Save `model` whole or not at all, with the card of `source` brought up to date.
+
+    Raises:
+        UserError: `target` is the source itself or a folder.
+    """
+    if target.resolve() == source.path.resolve():
+        raise UserError(f"{target} would overwrite the FP32 file; give another name to -o")
+    card = dataclasses.replace(
+        source.card,
+        precision=precision,
+        source_sha256=sha256(source.path),
+        calibration=calibration or {},
+    )
+    onnx.helper.set_model_props(model, card.to_props())
+    with atomic_path(target) as path:
+        onnx.save(model, path)
+
+
+def agreement(source: ModelFile, changed: ModelProto, images: Sequence[Image]) -> str:
+    """Run both models on onnxruntime and say in a few words how close the outputs are.
+
+    Raises:
+        UserError: the changed model does not load, or an output is not finite.
+    """
+    batch = source.input_shape[0] or 1
+    before, after = (
+        OnnxRuntimeBackend(dataclasses.replace(source, proto=proto))
+        for proto in (source.proto, changed)
+    )
+    difference, same = 0.0, []
+    for image in images:
+        stacked = np.repeat(image[None], batch, axis=0)
+        expected, actual = before.infer(stacked), after.infer(stacked)
+        for name, values in actual.items():
+            if not np.isfinite(values).all():
+                raise UserError(
+                    f"output {name!r} is not finite after the conversion of {source.path}: "
+                    "some activation exceeds the number format; keep this model in FP32"
+                )
+            if name == "labels":
+                same.append((values == expected[name]).mean())
+                continue
+            difference = max(difference, float(np.abs(values - expected[name]).max()))
+            if name == "scores":
+                same.append((values.argmax(1) == expected[name].argmax(1)).mean())
+    words = [f"labels agree with FP32 on {100 * np.mean(same):.2f} % of pixels"] if same else []
+    if source.card.head != "labels":
+        words.append(f"largest difference {difference:.3g}")
+    return f"{', '.join(words)} ({len(images)} image{'s' if len(images) > 1 else ''})"

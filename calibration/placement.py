@@ -1,0 +1,243 @@
+"""Where INT8 goes: which tensors of a graph get Q/DQ, and the graph with them in place.
+
+TensorRT runs a layer in INT8 when every input comes out of a DequantizeLinear, and fuses a
+convolution with the Add and activation after it when the other operand of the Add is quantised
+too. OpenVINO reads the same graph in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from calibration.graph import NORMALISATIONS, Array, Links, attribute, replace_nodes, shapes
+from plugins import OP_TYPE
+from segdata.errors import UserError
+
+LEVELS = 127  # -127..127: with -128 a symmetric range would not be symmetric
+
+_MATRIX_PRODUCTS = {"MatMul", "Gemm"}
+_COMPARISONS = {"Less", "LessOrEqual", "Greater", "GreaterOrEqual"}
+_POINTWISE = {"Relu", "Clip", "LeakyRelu", "HardSwish", "Sigmoid"}
+# Operators that only choose or move values: quantising before them is the same, and lets the
+# layer before them write INT8.
+_MOVES = {"MaxPool"}
+
+
+@dataclass
+class Placement:
+    """What to quantise.
+
+    Attributes:
+        reads: tensor -> outputs of the nodes that shall read its quantised version.
+        weights: output of a layer -> axis of the output channels in its weight (its input 1).
+    """
+
+    reads: dict[str, set[str]] = field(default_factory=dict)
+    weights: dict[str, int] = field(default_factory=dict)
+
+    def add(self, tensor: str, reader: NodeProto) -> None:
+        self.reads.setdefault(tensor, set()).add(reader.output[0])
+
+
+def place(model: ModelProto) -> Placement:
+    """Choose what runs in INT8: convolutions and products with a constant matrix.
+
+    Left in floating point: the heads (`_heads`), gates (convolutions of a pooled vector, which
+    cost nothing and scale whole channels), products of two activations, normalisations, softmax,
+    PrototypeAttention, and every bias.
+    """
+    graph = model.graph
+    sizes, links = shapes(model), Links(graph)
+    heads = _heads(graph, links)
+    placement = Placement()
+    for node in graph.node:
+        axis = _channel_axis(node, links)
+        gate = node.op_type == "Conv" and set(sizes.get(node.output[0], [None])[2:]) == {1}
+        if axis is not None and node.output[0] not in heads and not gate:
+            placement.weights[node.output[0]] = axis
+            placement.add(node.input[0], node)
+    _quantise_residuals(graph, links, placement)
+    _move_up(links, placement)
+    return placement
+
+
+def _channel_axis(node: NodeProto, links: Links) -> int | None:
+    """Axis of the output channels in the weight of a layer that INT8 can run, else None."""
+    if node.op_type not in {"Conv", *_MATRIX_PRODUCTS} or node.input[0] in links.constants:
+        return None
+    weight = links.constants.get(node.input[1])
+    if weight is None or weight.data_type != TensorProto.FLOAT:
+        return None
+    if node.op_type == "Conv":
+        return 0
+    if len(weight.dims) != 2 or attribute(node, "transA", 0):
+        return None
+    return 0 if attribute(node, "transB", 0) else 1
+
+
+def _heads(graph: GraphProto, links: Links) -> set[str]:
+    """Outputs of the matrix products that make class logits and mask embeddings.
+
+    They are found walking back from what decides: the outputs of the graph, the mask logits of
+    PrototypeAttention, and whatever is compared with a threshold. Every matrix product before the
+    first normalisation, convolution or residual connection belongs to a head: the weights of the
+    last layers lose names, but not their place, in the export.
+    """
+    pending = [output.name for output in graph.output]
+    for node in graph.node:
+        if node.op_type == OP_TYPE:
+            pending.append(node.input[2])
+        elif node.op_type in _COMPARISONS:
+            pending.extend(node.input)
+    heads, seen = set(), set(pending)
+    while pending:
+        node = links.producer.get(pending.pop())
+        if node is None or node.op_type in {"Conv", OP_TYPE, *NORMALISATIONS}:
+            continue
+        activations = links.activations(node)
+        if node.op_type == "Add" and len(activations) == 2:
+            continue
+        if node.op_type in _MATRIX_PRODUCTS and len(activations) == 1:
+            heads.add(node.output[0])
+        pending.extend(name for name in activations if name not in seen)
+        seen.update(activations)
+    return heads
+
+
+def _quantise_residuals(graph: GraphProto, links: Links, placement: Placement) -> None:
+    """Quantise the other operand of each Add that a convolution can be fused with.
+
+    Of two convolutions that meet, the one at the end of the longer path is fused: it is the last
+    of the block, the other one the projection of the shortcut.
+    """
+    depth = _depths(graph, links)
+    for node in graph.node:
+        if node.op_type != "Add" or len(links.activations(node)) != 2:
+            continue
+        fusible = [n for n in node.input if _is_private_convolution(n, links, placement)]
+        if not fusible or not _is_read_quantised(node, links, placement):
+            continue
+        fused = max(fusible, key=lambda name: depth[name])
+        other = node.input[1] if node.input[0] == fused else node.input[0]
+        placement.add(other, node)
+
+
+def _is_private_convolution(name: str, links: Links, placement: Placement) -> bool:
+    producer = links.producer.get(name)
+    if producer is None or producer.op_type != "Conv" or name not in placement.weights:
+        return False
+    return links.only_reader(name) is not None
+
+
+def _is_read_quantised(node: NodeProto, links: Links, placement: Placement) -> bool:
+    """Whether an INT8 layer reads the node's output, an activation function in between or not."""
+    names = list(node.output)
+    names += [r.output[0] for r in links.consumers[names[0]] if r.op_type in _POINTWISE]
+    return any(name in placement.reads for name in names)
+
+
+def _depths(graph: GraphProto, links: Links) -> dict[str, int]:
+    """Length of the longest path from the graph's inputs to each tensor."""
+    depth: dict[str, int] = {}
+    for node in graph.node:
+        below = max((depth.get(name, 0) for name in links.activations(node)), default=0)
+        depth.update(dict.fromkeys(node.output, below + 1))
+    return depth
+
+
+def _move_up(links: Links, placement: Placement) -> None:
+    """Quantise before operators that only choose values, where nobody needs their float result."""
+    for tensor in list(placement.reads):
+        name = tensor
+        while (
+            (producer := links.producer.get(name))
+            and producer.op_type in _MOVES
+            and name not in links.outputs
+            and {r.output[0] for r in links.consumers[name]} <= placement.reads.get(name, set())
+        ):
+            del placement.reads[name]
+            name = producer.input[0]
+            placement.add(name, producer)
+
+
+def insert(model: ModelProto, placement: Placement, ranges: Mapping[str, float]) -> None:
+    """Put the Q/DQ pairs into a folded model, in place.
+
+    Args:
+        ranges: tensor -> the largest absolute value that INT8 shall represent.
+    """
+    graph = model.graph
+    links = Links(graph)
+    nodes: list[NodeProto] = []
+    for value in graph.input:
+        nodes.extend(_activation(graph, value.name, placement, ranges))
+    weights: dict[tuple[str, int], str] = {}
+    for node in graph.node:
+        axis = placement.weights.get(node.output[0])
+        if axis is not None:
+            key = node.input[1], axis
+            if key not in weights:
+                nodes.append(_weight(graph, links.constants[node.input[1]], axis))
+                weights[key] = nodes[-1].output[0]
+            node.input[1] = weights[key]
+        for index, name in enumerate(node.input):
+            if node.output[0] in placement.reads.get(name, ()):
+                node.input[index] = _dequantised(name)
+        nodes.append(node)
+        for name in node.output:
+            nodes.extend(_activation(graph, name, placement, ranges))
+    replace_nodes(graph, nodes)
+
+
+def _dequantised(name: str) -> str:
+    return f"{name}/dequantized"
+
+
+def _activation(
+    graph: GraphProto, name: str, placement: Placement, ranges: Mapping[str, float]
+) -> Iterator[NodeProto]:
+    """The one Q/DQ pair of a tensor, per tensor and symmetric; nothing where none reads it."""
+    if name not in placement.reads:
+        return
+    quantised = f"{name}/quantized"
+    scale, zero = f"{quantised}/scale", f"{quantised}/zero_point"
+    graph.initializer.append(numpy_helper.from_array(scales(np.array(ranges[name])), scale))
+    graph.initializer.append(numpy_helper.from_array(np.array(0, np.int8), zero))
+    for op, source, target in (
+        ("QuantizeLinear", name, quantised),
+        ("DequantizeLinear", quantised, _dequantised(name)),
+    ):
+        yield helper.make_node(op, [source, scale, zero], [target], name=target)
+
+
+def _weight(graph: GraphProto, weight: TensorProto, axis: int) -> NodeProto:
+    """INT8 weights and the DequantizeLinear over them, symmetric, a scale per output channel."""
+    values = numpy_helper.to_array(weight).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise UserError(f"weight {weight.name!r} holds NaN or infinity; train or export again")
+    others = tuple(i for i in range(values.ndim) if i != axis)
+    scale = scales(np.abs(values).max(axis=others, keepdims=True))
+    quantised = np.clip(np.rint(values / scale), -LEVELS, LEVELS).astype(np.int8)
+    name = f"{weight.name}/axis{axis}"
+    parts = {"quantized": quantised, "scale": scale.ravel()}
+    parts["zero_point"] = np.zeros(scale.size, np.int8)
+    for part, value in parts.items():
+        graph.initializer.append(numpy_helper.from_array(value, f"{name}/{part}"))
+    inputs = [f"{name}/{part}" for part in parts]
+    output = _dequantised(name)
+    return helper.make_node("DequantizeLinear", inputs, [output], name=output, axis=axis)
+
+
+def scales(largest: Array) -> Array:
+    """Step of INT8 for each largest absolute value, float32 but exact in FP16 too.
+
+    Rounded up, so that nothing within range is clipped. Where all is zero any step will do.
+    """
+    step = np.asarray(largest, np.float64) / LEVELS
+    half = step.astype(np.float16)
+    half = np.where(half < step, np.nextafter(half, np.float16(np.inf)), half)
+    return np.where(half == 0, 1, half).astype(np.float32)
