@@ -3,9 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 GPU := $(shell nvidia-smi -L 2>/dev/null | grep -q GPU && echo yes)
-EXTRAS := export,dev,$(if $(GPU),gpu,cpu)
-STAMP := $(VENV)/.installed-$(subst $(eval ) ,,$(subst $(comma),-,$(EXTRAS)))
-comma := ,
+DEVICE := $(if $(GPU),gpu-wheels,cpu)
+STAMP := $(VENV)/.installed-$(DEVICE)
 DEMO := out/demo
 SCENES := scenes:n=64,size=192x384
 
@@ -19,7 +18,7 @@ install: $(STAMP) ## make .venv with everything the other targets need
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed \
-	    --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	    --constraint constraints.txt --editable '.[export,dev,$(DEVICE)]'
 	touch $@
 
 demo: $(STAMP) ## train, export, FP16, INT8, bench and report on generated street scenes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import re
 import shlex
@@ -54,9 +53,7 @@ def export_model(
             external_data=False,
             verbose=False,
         )
-    buffer = io.BytesIO()
-    program.save(buffer)
-    return onnx.load_from_string(buffer.getvalue())
+    return program.model_proto
 
 
 def export_checkpoint(

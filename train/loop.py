@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import nn
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from segdata.datasets import open_dataset
@@ -114,7 +116,7 @@ class Trainer:
             bar.update()
         bar.close()
 
-    def _batches(self) -> object:
+    def _batches(self) -> DataLoader[Batch]:
         accelerator = self.accelerator
         sampler = PositionSampler(
             start=self.start,
@@ -239,9 +241,9 @@ class _Meter:
         self.sums: dict[str, float] = {}
         self.steps, self.waited, self.began = 0, 0.0, time.perf_counter()
 
-    def timed(self, batches: object, *, start: int) -> object:
+    def timed(self, batches: Iterable[Batch], *, start: int) -> Iterator[tuple[int, Batch]]:
         """Number the batches from `start`, timing how long each is waited for."""
-        source = iter(batches)  # type: ignore[call-overload]
+        source = iter(batches)
         step = start
         while True:
             asked = time.perf_counter()
