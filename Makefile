@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-GPU := $(shell nvidia-smi -L 2>/dev/null | grep -q GPU && echo yes)
+GPU := $(shell nvidia-smi -L 2>/dev/null | grep -q '^GPU ' && echo yes)
 DEVICE := $(if $(GPU),gpu-wheels,cpu)
 STAMP := $(VENV)/.installed-$(DEVICE)
 DEMO := out/demo
@@ -16,7 +16,7 @@ help: ## list the targets
 install: $(STAMP) ## make .venv with everything the other targets need
 
 $(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed \
 	    --constraint constraints.txt --editable '.[export,dev,$(DEVICE)]'
 	touch $@
@@ -31,8 +31,10 @@ demo: $(STAMP) ## train, export, FP16, INT8, bench and report on generated stree
 	$(BIN)/python -m runtime.report $(DEMO)
 	@cat docs/own-data.txt
 
+# A process for each stage, as in use: torch, onnxruntime and OpenVINO each bring their own threads.
+PARTS := segdata plugins train export calibration runtime test_pipeline.py
 test: $(STAMP) ## prove the code
-	$(BIN)/python -m pytest
+	set -e; for part in $(PARTS); do $(BIN)/python -m pytest tests/$$part; done
 
 check: $(STAMP) ## format, lint, types, layers
 	$(BIN)/ruff format --check .

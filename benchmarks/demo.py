@@ -6,9 +6,9 @@ python benchmarks/demo.py [-o benchmarks/demo.json]; run it in a fresh clone aft
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -47,7 +47,8 @@ def main(argv: list[str] | None = None) -> None:
     """Run the demo from nothing and write what it took."""
     parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).with_suffix(".json"))
-    args = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    args = parser.parse_args(words)
     if DEMO.exists():
         raise UserError(f"{DEMO} exists; remove it, so that the whole demo is measured")
     log = ROOT / "out" / "demo.log"
@@ -69,11 +70,10 @@ def main(argv: list[str] | None = None) -> None:
         result = {
             "seconds": round(seconds, 1),
             "peak_memory_gb": round(peak / 1e9, 2),
-            "cores": os.cpu_count(),
             "started_at_seconds": {name: round(at, 1) for name, at in steps},
             "rows": bench["rows"],
         }
-        write(origin(machine.command_line("benchmarks.demo", argv or [])) | result)
+        write(origin(machine.command_line("benchmarks.demo", words)) | result)
     print(f"make demo: {seconds:.0f} s, {peak / 1e9:.2f} GB")
 
 

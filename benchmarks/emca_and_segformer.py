@@ -9,6 +9,7 @@ calibration and measurement, all variants interleaved in one run.
 from __future__ import annotations
 
 import dataclasses
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -78,7 +79,6 @@ def write_files(
     """FP32, FP16 and INT8 files of a network, and the seconds its export took."""
     began = time.perf_counter()
     file = export_model(model, size=SIZE)
-    seconds = time.perf_counter() - began
     card = ModelCard(
         classes=ADE20K.classes,
         palette=ADE20K.palette,
@@ -96,6 +96,7 @@ def write_files(
     finish(file, card)
     paths = {kind: folder / f"{name}.{kind}.onnx" for kind in ("FP32", "FP16", "INT8")}
     onnx.save(file, paths["FP32"])
+    seconds = time.perf_counter() - began
     cast_file(paths["FP32"], paths["FP16"])
     quantize_file(paths["FP32"], paths["INT8"], data=data, images=8)
     return paths, seconds
@@ -109,7 +110,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, default=Path(__file__).with_suffix(".json"), metavar="FILE"
     )
-    args = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    args = parser.parse_args(words)
     image = open_dataset(args.data, labels=False)[0].image
     with tempfile.TemporaryDirectory() as folder, json_output(args.output) as write:
         loaded, exports = {}, {}
@@ -155,7 +157,7 @@ def main(argv: list[str] | None = None) -> None:
             )
         for key, value in summary.items():
             print(f"{key}: {value}")
-        command = machine.command_line("benchmarks.emca_and_segformer", argv or [])
+        command = machine.command_line("benchmarks.emca_and_segformer", words)
         write(
             origin(command)
             | {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -10,12 +11,13 @@ import onnx
 import onnxruntime
 from onnx import ModelProto, TensorProto, helper
 
-from calibration.graph import Array
+from calibration.graph import Array, shapes
 from calibration.histogram import Histogram, entropy_range, percentile_range
 from segdata.cli import progress
 from segdata.errors import UserError
 
 PERCENTILE = 99.99
+MEMORY = 1 << 30  # bytes of activations that are held at a time
 
 
 class Observer(Protocol):
@@ -74,22 +76,42 @@ def measure(
     Raises:
         UserError: a tensor that is NaN or infinite on some image.
     """
-    tensors = sorted(tensors)
-    observers = {name: METHODS[method]() for name in tensors}
-    session = _session_with_outputs(model, tensors)
-    value = session.get_inputs()[0]
-    batch = value.shape[0] if isinstance(value.shape[0], int) else 1
-    for image in progress(images, desc="calibration"):
-        feed = {value.name: np.repeat(image[None], batch, axis=0)}
-        for name, values in zip(tensors, session.run(tensors, feed), strict=True):
-            largest = float(max(values.max(), -values.min()))
-            if not np.isfinite(largest):
-                raise UserError(
-                    f"tensor {name!r} is {largest} on a calibration image; "
-                    "the weights are broken, train or export again"
-                )
-            observers[name].see(values, largest)
+    observers = {name: METHODS[method]() for name in sorted(tensors)}
+    groups = _groups(model, list(observers))
+    for number, group in enumerate(groups, start=1):
+        session = _session_with_outputs(model, group)
+        value = session.get_inputs()[0]
+        batch = value.shape[0] if isinstance(value.shape[0], int) else 1
+        for image in progress(images, desc=f"calibration {number}/{len(groups)}"):
+            feed = {value.name: np.repeat(image[None], batch, axis=0)}
+            for name, values in zip(group, session.run(group, feed), strict=True):
+                observers[name].see(values, _largest(name, values))
     return {name: observer.range() for name, observer in observers.items()}
+
+
+def _largest(name: str, values: Array) -> float:
+    largest = float(max(values.max(), -values.min()))
+    if not np.isfinite(largest):
+        raise UserError(
+            f"tensor {name!r} is {largest} on a calibration image; "
+            "the weights are broken, train or export again"
+        )
+    return largest
+
+
+def _groups(model: ModelProto, tensors: list[str]) -> list[list[str]]:
+    """The tensors in groups that fit into MEMORY; each group costs a run over the images."""
+    sizes = shapes(model)
+    groups: list[list[str]] = []
+    room = 0
+    for name in tensors:
+        size = 4 * math.prod(dim or 1 for dim in sizes.get(name, []))
+        if size > room:
+            groups.append([])
+            room = MEMORY
+        groups[-1].append(name)
+        room -= size
+    return groups
 
 
 def _session_with_outputs(model: ModelProto, tensors: list[str]) -> onnxruntime.InferenceSession:

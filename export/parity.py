@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from onnx import ModelProto, helper
 from export.wrapper import DeployModel
 from segdata.datasets import open_dataset
 from segdata.preprocess import fit
+from train.models.mask2former import semantic_scores
 
 REQUIRED_AGREEMENT = 0.999
 
@@ -23,12 +25,12 @@ class Parity:
     """How far an exported file is from its model, over all images tried."""
 
     largest_difference: float
-    """Of the float values behind the result."""
+    """Of the float values behind the result; infinite if one is not finite."""
     agreement: float
     """Share of pixels with the same label."""
 
     def __bool__(self) -> bool:
-        return self.agreement >= REQUIRED_AGREEMENT
+        return self.agreement >= REQUIRED_AGREEMENT and math.isfinite(self.largest_difference)
 
 
 def check_parity(model: DeployModel, file: ModelProto, *, size: tuple[int, int]) -> Parity:
@@ -51,7 +53,8 @@ def check_parity(model: DeployModel, file: ModelProto, *, size: tuple[int, int])
         theirs = _reference(model, torch.from_numpy(image))
         for a, b in zip(ours, theirs, strict=True):
             if a.dtype != np.uint8:
-                difference = max(difference, float(np.abs(a - b).max()))
+                gap = np.abs(a - b).max()
+                difference = max(difference, float(gap) if np.isfinite(gap) else float("inf"))
         same = _labels(ours, model.head) == _labels(theirs, model.head)
         equal, total = equal + int(same.sum()), total + same.size
     return Parity(difference, equal / total)
@@ -67,10 +70,12 @@ def _reference(model: DeployModel, image: torch.Tensor) -> list[NDArray[np.gener
 
 
 def _labels(outputs: list[NDArray[np.generic]], head: str) -> NDArray[np.generic]:
-    """What is compared: labels, or the strongest class or mask per place."""
     if head == "labels":
         return outputs[0]
-    return outputs[-1].argmax(axis=1)
+    scores = outputs[0]
+    if head == "masks":
+        scores = semantic_scores(*map(torch.from_numpy, outputs)).numpy()
+    return scores.argmax(axis=1)
 
 
 def _with_scores(file: ModelProto) -> ModelProto:

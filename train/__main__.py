@@ -28,8 +28,10 @@ def main(argv: list[str] | None = None) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     config = load_config(args.config, args.overrides)
     out = args.out or Path("out") / Path(args.config).stem
-    Trainer(config, out, resume=args.resume).run()
-    print(f"{out / 'model.pth'}: next, python -m export.to_onnx {out / 'model.pth'}")
+    trainer = Trainer(config, out, resume=args.resume)
+    trainer.run()
+    if trainer.accelerator.is_main_process:
+        print(f"{out / 'model.pth'}: next, python -m export.to_onnx {out / 'model.pth'}")
 
 
 if __name__ == "__main__":

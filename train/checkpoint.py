@@ -101,26 +101,32 @@ def load_checkpoint(path: Path) -> Checkpoint:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch comments on pickles that it then refuses
             tree = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "weights_only" in str(error) or "Unsupported" in str(error):
-            raise UserError(
-                f"'{path}' is a pickle that holds more than tensors and plain values; refused"
-            ) from None
-        raise UserError(f"'{path}' is no readable checkpoint: damaged or truncated") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError):
-        raise UserError(f"'{path}' is no readable checkpoint: damaged or truncated") from None
+    except Exception as error:  # damaged bytes make torch raise almost anything
+        refused = isinstance(error, pickle.UnpicklingError) and (
+            "weights_only" in str(error) or "Unsupported" in str(error)
+        )
+        raise UserError(
+            f"'{path}' is a pickle that holds more than tensors and plain values; refused"
+            if refused
+            else f"'{path}' is no readable checkpoint: damaged or truncated"
+        ) from None
     if not isinstance(tree, dict) or tree.get("format") != FORMAT:
         raise UserError(f"'{path}' was not written by this project's training")
-    if tree["version"] != VERSION:
+    if tree.get("version") != VERSION:
         raise UserError(
-            f"'{path}' has checkpoint version {tree['version']}; this release reads {VERSION}"
+            f"'{path}' has checkpoint version {tree.get('version')}; this release reads {VERSION}"
         )
-    return Checkpoint(
-        config=from_dict(tree["config"]),
-        classes=tuple(tree["classes"]),
-        palette=tuple((r, g, b) for r, g, b in tree["palette"]),
-        iterations=tree["iterations"],
-        miou=tree["miou"],
-        model=tree["model"],
-        training=tree["training"],
-    )
+    try:
+        if not all(isinstance(value, Tensor) for value in tree["model"].values()):
+            raise TypeError("the model's weights are not tensors")
+        return Checkpoint(
+            config=from_dict(tree["config"]),
+            classes=tuple(tree["classes"]),
+            palette=tuple((r, g, b) for r, g, b in tree["palette"]),
+            iterations=tree["iterations"],
+            miou=tree["miou"],
+            model=tree["model"],
+            training=tree["training"],
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"'{path}' is no complete checkpoint: {error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,44 @@ CHOICES = {
     "schedule": ("poly", "cosine"),
     "precision": ("auto", "fp32", "fp16", "bf16"),
 }
+
+# What every number must reach; the floats in OPEN must exceed it.
+LEAST = {
+    "eval_size": 32,
+    "augment.crop": 32,
+    "augment.short_side": 32,
+    "augment.scale": 0,
+    "augment.max_class_ratio": 0,
+    "model.drop_path": 0,
+    "model.conv_dim": 2,
+    "model.mask_dim": 1,
+    "model.hidden_dim": 4,
+    "model.num_queries": 1,
+    "model.num_heads": 1,
+    "model.decoder_layers": 1,
+    "model.feedforward_dim": 1,
+    "loss.class_weight": 0,
+    "loss.mask_weight": 0,
+    "loss.dice_weight": 0,
+    "loss.no_object_weight": 0,
+    "loss.num_points": 1,
+    "loss.oversample_ratio": 1,
+    "loss.importance_ratio": 0,
+    "iterations": 0,
+    "batch_size": 1,
+    "learning_rate": 0,
+    "weight_decay": 0,
+    "backbone_factor": 0,
+    "warmup_iterations": 0,
+    "gradient_clip": 0,
+    "ema_decay": 0,
+    "eval_every": 0,
+    "save_every": 1,
+    "workers": 0,
+    "seed": 0,
+}
+MOST = {"loss.importance_ratio": 1, "ema_decay": 0.9999999, "model.drop_path": 0.99}
+OPEN = ("augment.scale", "augment.max_class_ratio", "learning_rate")
 
 
 @dataclass
@@ -90,7 +129,7 @@ class Config:
     gradient_clip: float = 0.01  # norm over all parameters; 0: off
     ema_decay: float = 0.0  # 0: off
     freeze_norm: bool = False  # batch-norm statistics stay as they are
-    precision: str = "auto"  # auto: bf16 or fp16 on CUDA, fp32 elsewhere
+    precision: str = "auto"  # bf16 where it is native, else fp16 on CUDA and fp32 on a CPU
     eval_every: int = 5_000
     save_every: int = 1_000
     workers: int = 4
@@ -124,8 +163,8 @@ def load_config(source: str, overrides: Iterable[str] = ()) -> Config:
         key, sign, value = override.partition("=")
         if not sign:
             raise UserError(f"'{override}' is not of the form key=value")
-        set_key(config, key, _yaml_value(value))
-    return config
+        set_key(config, key, value)
+    return check(config)
 
 
 def from_dict(tree: dict[str, Any]) -> Config:
@@ -137,6 +176,27 @@ def from_dict(tree: dict[str, Any]) -> Config:
     config = Config()
     for key, value in _flatten(tree):
         set_key(config, key, value)
+    return check(config)
+
+
+def check(config: Config) -> Config:
+    """The same configuration, if its numbers can work.
+
+    Raises:
+        UserError: a number out of its range.
+    """
+    for key, value in _flatten(dataclasses.asdict(config)):
+        least, most = LEAST.get(key), MOST.get(key, math.inf)
+        for number in value if isinstance(value, tuple) else (value,):
+            if least is None or (least <= number <= most and (key not in OPEN or number > least)):
+                continue
+            bound = f"at most {most}" if number > most else f"at least {least}"
+            raise UserError(f"{key}={number}: must be {bound if key not in OPEN else 'positive'}")
+    dim, heads = config.model.hidden_dim, config.model.num_heads
+    if dim % 4 or dim % heads:
+        raise UserError(
+            f"model.hidden_dim={dim}: must be a multiple of 4 and of model.num_heads={heads}"
+        )
     return config
 
 
@@ -160,30 +220,24 @@ def set_key(config: Config, key: str, value: Any) -> None:
 
 
 def _convert(key: str, value: Any, kind: Any) -> Any:
+    if kind is str:
+        return "" if value is None else str(value)
     if get_origin(kind) is tuple:
         items = get_args(kind)
-        if isinstance(value, str):
-            value = value.lower().split("x")
-        if not isinstance(value, (list, tuple)) or len(value) != len(items):
+        parts = value.lower().split("x") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)) or len(parts) != len(items):
             raise UserError(f"{key}={value}: expected {len(items)} numbers, such as 512x1024")
         return tuple(
-            _convert(key, item, item_kind) for item, item_kind in zip(value, items, strict=True)
+            _convert(key, item, item_kind) for item, item_kind in zip(parts, items, strict=True)
         )
     try:
-        if kind is bool and not isinstance(value, bool):
-            raise ValueError
+        if kind is bool:
+            return {"true": True, "false": False}[str(value).lower()]
         if kind is int and float(value) != int(float(value)):
             raise ValueError
         return kind(float(value)) if kind is int else kind(value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, KeyError):
         raise UserError(f"{key}={value}: expected a value of type {kind.__name__}") from None
-
-
-def _yaml_value(text: str) -> Any:
-    try:
-        return yaml.safe_load(text) if text else ""
-    except yaml.YAMLError:
-        return text
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

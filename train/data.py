@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -13,8 +13,11 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from segdata.datasets import Dataset
+from segdata.errors import UserError
 from train.augment import augment
 from train.config import AugmentConfig
+
+T = TypeVar("T")
 
 
 class Batch(NamedTuple):
@@ -23,12 +26,12 @@ class Batch(NamedTuple):
     images: Tensor
     """Bx3xHxW uint8 RGB, channels last in memory."""
     labels: Tensor
-    """BxHxW int64, 255 = unlabelled."""
+    """BxHxW uint8, 255 = unlabelled."""
     seeds: list[int]
     """One per sample, for the loss."""
 
 
-class SampleStream(TorchDataset[tuple[Tensor, Tensor, int]]):
+class SampleStream(TorchDataset[Any]):
     """Augmented samples by position in an endless, shuffled sequence of epochs."""
 
     def __init__(self, dataset: Dataset, config: AugmentConfig, *, seed: int) -> None:
@@ -36,7 +39,13 @@ class SampleStream(TorchDataset[tuple[Tensor, Tensor, int]]):
         self.config = config
         self.seed = seed
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, int]:
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, int] | UserError:
+        try:
+            return self._sample(position)
+        except UserError as error:
+            return error
+
+    def _sample(self, position: int) -> tuple[Tensor, Tensor, int]:
         epoch, place = divmod(position, len(self.dataset))
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.dataset))
         sample = self.dataset[int(order[place])]
@@ -84,15 +93,32 @@ def training_loader(
     )
 
 
-def _collate(samples: list[tuple[Tensor, Tensor, int]]) -> Batch:
+def raising(batches: Iterable[T | UserError]) -> Iterator[T]:
+    """Raise the mistake that a worker found in the data.
+
+    Workers send it as a value: of an exception the loader would make a traceback.
+    """
+    for batch in batches:
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
+
+
+def first_error(samples: list[Any]) -> UserError | None:
+    """The mistake among the samples of a batch, if there is one."""
+    return next((sample for sample in samples if isinstance(sample, UserError)), None)
+
+
+def _collate(samples: list[Any]) -> Batch | UserError:
+    if error := first_error(samples):
+        return error
     images, labels, seeds = zip(*samples, strict=True)
     return Batch(
         torch.stack(images).permute(0, 3, 1, 2),
-        torch.stack(labels).long(),
+        torch.stack(labels),
         list(seeds),
     )
 
 
 def _one_thread(_: int) -> None:
     cv2.setNumThreads(1)
-    torch.set_num_threads(1)

@@ -12,14 +12,16 @@ from torch.utils.data import Dataset as TorchDataset
 
 from segdata.cli import progress
 from segdata.datasets import Dataset
+from segdata.errors import UserError
 from segdata.metrics import ConfusionMatrix
 from segdata.preprocess import fit, restore
+from train.data import first_error, raising
 from train.models.mask2former import semantic_scores
 
 BATCH = 4
 
 
-class _Fitted(TorchDataset[tuple[Tensor, Any]]):
+class _Fitted(TorchDataset[Any]):
     """Images at the evaluated size with their labels at the source size, one process's share."""
 
     def __init__(self, dataset: Dataset, size: tuple[int, int], indices: range) -> None:
@@ -28,9 +30,16 @@ class _Fitted(TorchDataset[tuple[Tensor, Any]]):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, place: int) -> tuple[Tensor, Any]:
-        sample = self.dataset[self.indices[place]]
+    def __getitem__(self, place: int) -> tuple[Tensor, Any] | UserError:
+        try:
+            sample = self.dataset[self.indices[place]]
+        except UserError as error:
+            return error
         return torch.from_numpy(fit(sample.image, self.size)), sample.label
+
+
+def _columns(samples: list[Any]) -> tuple[tuple[Any, ...], ...] | UserError:
+    return first_error(samples) or tuple(zip(*samples, strict=True))
 
 
 def predict_labels(model: nn.Module, images: Tensor) -> Tensor:
@@ -70,10 +79,10 @@ def evaluate(
         _Fitted(dataset, size, range(process, len(dataset), processes)),
         batch_size=BATCH,
         num_workers=workers,
-        collate_fn=lambda samples: tuple(zip(*samples, strict=True)),
+        collate_fn=_columns,
     )
     matrix = ConfusionMatrix(len(dataset.taxonomy.classes))
-    for images, labels in progress(loader, desc="evaluate", total=len(loader)):
+    for images, labels in progress(raising(loader), desc="evaluate", total=len(loader)):
         predicted = predict_labels(model, torch.stack(images).to(device)).cpu().numpy()
         for prediction, label in zip(predicted, labels, strict=True):
             matrix.update(label, restore(prediction, label.shape))

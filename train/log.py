@@ -33,7 +33,7 @@ class MetricsLog:
         with atomic_path(path) as temporary:
             temporary.write_text("".join(kept))
         self._file = path.open("a")
-        self._board = SummaryWriter(str(out / "tensorboard"), purge_step=start)
+        self._board = SummaryWriter(str(out / "tensorboard"), purge_step=start + 1)
 
     def write(self, step: int, **values: float) -> None:
         """Log `values` as the state after `step` optimizer steps."""

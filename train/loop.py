@@ -23,7 +23,7 @@ from segdata.errors import UserError
 from segdata.metrics import ConfusionMatrix
 from train.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
 from train.config import Config
-from train.data import Batch, PositionSampler, SampleStream, training_loader
+from train.data import Batch, PositionSampler, SampleStream, raising, training_loader
 from train.evaluate import evaluate
 from train.log import MetricsLog
 from train.loss import MaskLoss
@@ -33,6 +33,7 @@ from train.optimizer import WeightAverage, build_optimizer, learning_rate, set_l
 log = logging.getLogger(__name__)
 
 LOG_EVERY = 20
+FREE_ON_RESUME = ("workers", "eval_every", "save_every")
 
 
 class Trainer:
@@ -52,7 +53,7 @@ class Trainer:
                 "have different classes"
             )
         previous = _find_previous(config, out, resume=resume)
-        self.accelerator = Accelerator(mixed_precision=choose_precision(config.precision))
+        self.accelerator = _accelerator(config.precision)
         if config.batch_size % self.accelerator.num_processes:
             raise UserError(
                 f"batch_size={config.batch_size} does not divide into "
@@ -60,7 +61,11 @@ class Trainer:
             )
         set_seed(config.seed)
         self.taxonomy = self.train_set.taxonomy
-        model = build_model(config.model, num_classes=len(self.taxonomy.classes))
+        weights = "" if previous else config.model.backbone_weights
+        model = build_model(
+            dataclasses.replace(config.model, backbone_weights=weights),
+            num_classes=len(self.taxonomy.classes),
+        )
         model = model.to(memory_format=torch.channels_last)
         if previous:
             load_weights(model, previous.model)
@@ -100,7 +105,7 @@ class Trainer:
             disable=None if metrics else True,
         )
         meter = _Meter()
-        for step, batch in meter.timed(self._batches(), start=self.start):
+        for step, batch in meter.timed(raising(self._batches()), start=self.start):
             meter.add(self._step(step, batch))
             done = step + 1
             last = done == config.iterations
@@ -148,19 +153,28 @@ class Trainer:
         total = torch.stack(list(terms.values())).sum()
         values = {name: value.item() for name, value in terms.items()}
         values["loss"] = sum(values.values())
-        if not math.isfinite(values["loss"]):
-            raise UserError(
-                f"the loss is {values['loss']} at step {step}; stopped, the last good checkpoint "
-                f"is {self.out / 'last.pth'}; try a lower learning_rate or precision=fp32"
-            )
+        self._require_finite("loss", values["loss"], step)
         self.accelerator.backward(total)
-        if self.config.gradient_clip:
-            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+        norm = self.accelerator.clip_grad_norm_(
+            self.model.parameters(), self.config.gradient_clip or math.inf
+        )
+        if not self.accelerator.scaler:  # which skips such steps by itself
+            self._require_finite("gradient", float(norm), step)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.average:
             self.average.update(self.plain_model, step)
         return values
+
+    def _require_finite(self, what: str, value: float, step: int) -> None:
+        if math.isfinite(value):
+            return
+        last = self.out / "last.pth"
+        kept = f"the last good checkpoint is {last}" if last.exists() else "nothing was saved yet"
+        raise UserError(
+            f"the {what} is {value} at step {step}; stopped, {kept}; "
+            "try a lower learning_rate or precision=fp32"
+        )
 
     def _evaluate(self, done: int, metrics: MetricsLog | None) -> None:
         matrix = self._confusion()
@@ -170,8 +184,8 @@ class Trainer:
         log.info(
             "step %d: mIoU %.4f, pixel accuracy %.4f", done, matrix.miou, matrix.pixel_accuracy
         )
-        if matrix.miou >= self.best:
-            self.best = matrix.miou
+        if not matrix.miou < self.best:
+            self.best = matrix.miou if math.isfinite(matrix.miou) else self.best
             self._save("model.pth", done, training=False)
 
     def _confusion(self) -> ConfusionMatrix:
@@ -217,14 +231,14 @@ class Trainer:
         )
 
     def _restore(self, previous: Checkpoint) -> None:
-        assert previous.training is not None
+        assert previous.training is not None  # see _find_previous
         self.optimizer.load_state_dict(previous.training["optimizer"])
         if self.average:
             self.average.state = {
                 key: value.to(self.accelerator.device)
                 for key, value in previous.training["average"].items()
             }
-        if self.accelerator.scaler:
+        if self.accelerator.scaler and previous.training["scaler"]:
             self.accelerator.scaler.load_state_dict(previous.training["scaler"])
         self.start = previous.iterations
         self.best = previous.miou if previous.miou is not None else -1.0
@@ -239,31 +253,33 @@ class _Meter:
 
     def _reset(self) -> None:
         self.sums: dict[str, float] = {}
-        self.steps, self.waited, self.began = 0, 0.0, time.perf_counter()
+        self.steps, self.waited, self.elapsed = 0, 0.0, 0.0
 
     def timed(self, batches: Iterable[Batch], *, start: int) -> Iterator[tuple[int, Batch]]:
         """Number the batches from `start`, timing how long each is waited for."""
         source = iter(batches)
         step = start
         while True:
-            asked = time.perf_counter()
+            self.asked = time.perf_counter()
             batch = next(source, None)
             if batch is None:
                 return
-            self.waited += time.perf_counter() - asked
+            self.waited += time.perf_counter() - self.asked
             yield step, batch
             step += 1
 
     def add(self, terms: dict[str, float]) -> None:
+        """Count a step that has just ended."""
+        self.elapsed += time.perf_counter() - self.asked
         self.steps += 1
         for key, value in terms.items():
             self.sums[key] = self.sums.get(key, 0.0) + value
 
     def read(self) -> dict[str, float]:
         """Means since the last reading."""
-        elapsed = time.perf_counter() - self.began
         values = {key: value / self.steps for key, value in self.sums.items()}
-        values.update(step_seconds=elapsed / self.steps, data_wait=self.waited / elapsed)
+        values["step_seconds"] = self.elapsed / self.steps
+        values["data_wait"] = self.waited / self.elapsed
         self._reset()
         return values
 
@@ -272,13 +288,25 @@ def choose_precision(name: str) -> str:
     """accelerate's name for a configured precision.
 
     "auto" is bf16 where the device computes in it natively, else fp16 on CUDA and fp32 on a CPU.
+
+    Raises:
+        UserError: fp16 without CUDA.
     """
+    if name == "fp16" and not torch.cuda.is_available():
+        raise UserError("precision=fp16 needs a CUDA device; use auto, bf16 or fp32")
     if name == "auto":
         if torch.cuda.is_available():
             return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
         cpu = torch.cpu.get_capabilities()
         return "bf16" if cpu.get("avx512_bf16") or cpu.get("amx_bf16") else "no"
     return "no" if name == "fp32" else name
+
+
+def _accelerator(precision: str) -> Accelerator:
+    try:
+        return Accelerator(mixed_precision=choose_precision(precision))
+    except ValueError as error:  # bf16 on a device without it
+        raise UserError(f"precision={precision}: {error}; use auto or fp16") from None
 
 
 def freeze_norm(model: nn.Module) -> None:
@@ -289,6 +317,8 @@ def freeze_norm(model: nn.Module) -> None:
 
 
 def _find_previous(config: Config, out: Path, *, resume: bool) -> Checkpoint | None:
+    for leftover in out.glob(".*.part.pth"):  # of a run that was killed while it wrote
+        leftover.unlink()
     path = out / "last.pth"
     if not path.exists():
         if resume:
@@ -297,10 +327,13 @@ def _find_previous(config: Config, out: Path, *, resume: bool) -> Checkpoint | N
     if not resume:
         raise UserError(f"'{out}' already holds a run; continue it with --resume or choose --out")
     previous = load_checkpoint(path)
+    if previous.training is None:
+        raise UserError(f"'{path}' holds weights alone, no state to resume from")
     ours, theirs = dataclasses.asdict(config), dataclasses.asdict(previous.config)
     for key, value in ours.items():
-        if value != theirs[key] and key != "workers":
+        if value != theirs[key] and key not in FREE_ON_RESUME:
             raise UserError(
-                f"cannot resume '{path}': it was trained with {key}={theirs[key]}, not {value}"
+                f"cannot resume '{path}': it was trained with {key}={theirs[key]}, not {value}; "
+                "give the same or choose another --out"
             )
     return previous

@@ -10,7 +10,7 @@ from torch.optim import AdamW
 
 from train.config import Config
 
-NORMS = (nn.LayerNorm, nn.BatchNorm2d, nn.GroupNorm)
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 
 def build_optimizer(model: nn.Module, config: Config) -> AdamW:
@@ -52,7 +52,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 class WeightAverage:
-    """Exponential moving average of weights; buffers are copied.
+    """Exponential moving average of weights and batch-norm statistics; counters are copied.
 
     The decay grows from 0 as (1 + t) / (10 + t), so early averages follow the model.
     """

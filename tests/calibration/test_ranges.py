@@ -2,6 +2,7 @@ import numpy as np
 import onnx
 import pytest
 
+from calibration import ranges
 from calibration.ranges import METHODS, measure
 from segdata.errors import UserError
 
@@ -40,9 +41,9 @@ def test_minmax_sees_both_signs_over_all_images(model):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_covers_what_there_is(model, method):
-    ranges = measure(model, ["shifted", "nothing"], images(2, 4, 19), method)
-    assert 8 < ranges["shifted"] <= 9
-    assert ranges["nothing"] == 0
+    found = measure(model, ["shifted", "nothing"], images(2, 4, 19), method)
+    assert 8 < found["shifted"] <= 9
+    assert found["nothing"] == 0
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -55,3 +56,17 @@ def test_the_model_is_left_alone(model):
     before = model.SerializeToString()
     measure(model, ["shifted"], images(2), "minmax")
     assert model.SerializeToString() == before
+
+
+def test_little_memory_takes_more_runs_to_the_same_ranges(scores_model, scenes, monkeypatch):
+    tensors = [n.output[0] for n in scores_model.graph.node if n.op_type in {"Conv", "Relu"}]
+    expected = measure(scores_model, tensors, scenes[:2], "percentile")
+    monkeypatch.setattr("calibration.ranges.MEMORY", 300_000)
+    built = []
+    build = ranges._session_with_outputs
+    monkeypatch.setattr(
+        ranges, "_session_with_outputs", lambda m, group: built.append(group) or build(m, group)
+    )
+    assert measure(scores_model, tensors, scenes[:2], "percentile") == expected
+    assert len(built) > 3
+    assert sorted(name for group in built for name in group) == sorted(tensors)

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from export import to_onnx
-from export.parity import Parity
-from export.to_onnx import export_checkpoint, main
+from export.parity import Parity, check_parity
+from export.prototype_attention import add_function
+from export.to_onnx import export_checkpoint, export_model, main
 from export.wrapper import DeployModel
 from plugins import DOMAIN, OP_TYPE
 from segdata.card import ModelCard
@@ -150,9 +151,18 @@ def test_a_file_that_disagrees_is_not_written(checkpoint, tmp_path, monkeypatch,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_parity_notices_a_changed_weight(checkpoint, exported):
-    from export.parity import check_parity
+@pytest.mark.parametrize("spoil", [torch.Tensor.neg_, lambda weight: weight.fill_(torch.nan)])
+def test_parity_of_masks_covers_the_classes(checkpoint, spoil):
+    model = DeployModel(load_checkpoint(checkpoint).build(), head="masks").eval()
+    file = export_model(model, size=(64, 64))
+    add_function(file)
+    assert check_parity(model, file, size=(64, 64))
+    with torch.no_grad():
+        spoil(model.model.decoder.class_embed.weight)
+    assert not check_parity(model, file, size=(64, 64))
 
+
+def test_parity_notices_a_changed_weight(checkpoint, exported):
     file = onnx.load(exported)
     model = DeployModel(load_checkpoint(checkpoint).build(), head="labels")
     assert check_parity(model, file, size=(64, 96))

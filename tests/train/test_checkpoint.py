@@ -43,6 +43,10 @@ def test_missing_truncated_and_foreign_files_are_named(checkpoint, tmp_path):
         path.write_bytes(part)
         with pytest.raises(UserError, match=r"model.pth' .*(damaged|refused)"):
             load_checkpoint(path)
+    for tree in ({}, {"config": 3}, {"config": {}, "classes": None, "model": {"a": 1}}):
+        torch.save({"format": "emca-checkpoint", "version": 1, **tree}, path)
+        with pytest.raises(UserError, match="is no complete checkpoint"):
+            load_checkpoint(path)
     torch.save({"state_dict": {}}, path)
     with pytest.raises(UserError, match="was not written by this project's training"):
         load_checkpoint(path)

@@ -38,11 +38,25 @@ def test_overrides_reach_nested_keys_and_convert():
         ("model.cross_attention=dot", "must be one of emca, masked"),
         ("freeze_norm=1", "freeze_norm=1: expected a value of type bool"),
         ("resume", "'resume' is not of the form key=value"),
+        ("batch_size=0", "batch_size=0: must be at least 1"),
+        ("iterations=-1", "iterations=-1: must be at least 0"),
+        ("learning_rate=nan", "learning_rate=nan: must be positive"),
+        ("learning_rate=0", "learning_rate=0.0: must be positive"),
+        ("ema_decay=3", "ema_decay=3.0: must be at most"),
+        ("eval_size=8x64", "eval_size=8: must be at least 32"),
+        ("model.hidden_dim=30", "model.hidden_dim=30: must be a multiple of 4"),
+        ("model.num_heads=5", "must be a multiple of 4 and of model.num_heads=5"),
     ],
 )
 def test_a_wrong_override_is_named(override, message):
     with pytest.raises(UserError, match=message):
         load_config("demo", [override])
+
+
+def test_text_is_taken_as_it_stands():
+    config = load_config("demo", ["val_data=scenes:", "model.backbone_weights="])
+    assert config.val_data == "scenes:"
+    assert config.model.backbone_weights == ""
 
 
 def test_an_unknown_preset_names_the_nearest():

@@ -1,7 +1,9 @@
+import pytest
 import torch
 
 from segdata.datasets import open_dataset
-from train.data import PositionSampler, SampleStream, training_loader
+from segdata.errors import UserError
+from train.data import PositionSampler, SampleStream, raising, training_loader
 
 
 def stream(tiny):
@@ -47,6 +49,23 @@ def test_processes_share_each_batch():
     whole = list(sampler())
     parts = [list(sampler(process=rank, processes=2)) for rank in range(2)]
     assert [a + b for a, b in zip(*parts, strict=True)] == whole
+
+
+class Broken:
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, i):
+        raise UserError("street.png is damaged")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_mistake_in_the_data_arrives_as_it_was(tiny, workers):
+    samples = stream(tiny)
+    samples.dataset = Broken()
+    loader = training_loader(samples, sampler(), workers=workers, pin_memory=False)
+    with pytest.raises(UserError, match=r"^street\.png is damaged$"):
+        next(raising(loader))
 
 
 def test_a_batch_is_channels_last_uint8(tiny):

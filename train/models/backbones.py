@@ -75,6 +75,10 @@ def build_backbone(name: str, *, weights: str = "", drop_path: float = 0.0) -> n
     Raises:
         UserError: unknown name, or weights that cannot be read or do not fit.
     """
+    if name not in NAMES:
+        raise UserError(
+            f"unknown backbone '{name}'{nearest(name, NAMES)}; known: {', '.join(NAMES)}"
+        )
     log.info("backbone %s: %s weights", name, f"pretrained ({weights})" if weights else "random")
     if name in RESNET:
         depths, widths, block = RESNET[name]
@@ -103,9 +107,7 @@ def build_backbone(name: str, *, weights: str = "", drop_path: float = 0.0) -> n
             attn_implementation="eager",
         )
         return FeatureMaps(_load(SegformerModel, config, weights), list(widths))
-    if name in BLOCKS:
-        return _stdc(name, weights)
-    raise UserError(f"unknown backbone '{name}'{nearest(name, NAMES)}; known: {', '.join(NAMES)}")
+    return _stdc(name, weights)
 
 
 def _load(cls: type[nn.Module], config: object, weights: str) -> nn.Module:
@@ -113,9 +115,9 @@ def _load(cls: type[nn.Module], config: object, weights: str) -> nn.Module:
         return cls(config)
     try:
         model, report = cls.from_pretrained(weights, config=config, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # damaged files make the libraries below raise almost anything
         raise UserError(
-            f"backbone weights '{weights}': {str(error).splitlines()[0]}; "
+            f"backbone weights '{weights}': {(str(error) or repr(error)).splitlines()[0]}; "
             "give a Hugging Face id or a folder with config.json and model.safetensors"
         ) from None
     # The norms of the four maps belong to segmentation and are absent from ImageNet weights.
@@ -139,9 +141,9 @@ def _load_stdc(model: STDC, path: str) -> None:
     """ImageNet weights as the STDC authors publish them, or a plain state dict."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds here
+        state = state.get("state_dict", state)
+    except Exception as error:  # damaged bytes make torch raise almost anything
         raise UserError(f"cannot read STDC weights '{path}': {type(error).__name__}") from None
-    state = state.get("state_dict", state)
     own = model.state_dict()
     loaded = {key: value for key, value in state.items() if key in own}
     for key, value in own.items():

@@ -71,7 +71,8 @@ def select_prototypes(
     batch, _, channels = feature.shape
     heads = (batch, -1, num_heads, channels // num_heads)
     keys = feature.view(heads).transpose(1, 2)
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(query.device.type, enabled=False):
+        # In FP32 whatever the tokens are in: the nearest must be the one that inference picks.
         similarity = query.view(heads).transpose(1, 2).float() @ keys.transpose(2, 3).float()
         similarity.masked_fill_(~visible_tokens(mask_logits).unsqueeze(1), float("-inf"))
         nearest = similarity.argmax(dim=-1, keepdim=True)

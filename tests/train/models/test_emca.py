@@ -46,6 +46,17 @@ def test_the_lowest_index_wins_a_tie():
     assert prototype.tolist() == [[[1.0, 5.0]]]
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_picks_the_same_prototypes(dtype):
+    torch.manual_seed(0)
+    feature = F.normalize(torch.ones(1, 64, 16) + 0.01 * torch.randn(1, 64, 16), dim=-1)
+    query, mask = F.normalize(torch.randn(1, 50, 16), dim=-1), torch.ones(1, 50, 64)
+    attention = PrototypeAttention(num_heads=2)
+    expected = attention(query, feature, mask)[1]
+    with torch.autocast("cpu", dtype):
+        assert torch.equal(attention(query, feature, mask)[1], expected)
+
+
 def test_gradients_reach_the_chosen_tokens_only():
     query, feature, mask = inputs()
     query.requires_grad_(True)
