@@ -35,7 +35,7 @@ from segdata.classes import ADE20K, IGNORE_INDEX
 from segdata.cli import Parser, run
 from segdata.datasets import open_dataset
 from segdata.preprocess import MEAN, STD
-from train.config import ModelConfig
+from train.config import ModelConfig, load_config
 from train.models import build_model
 
 SIZE = (512, 512)
@@ -64,12 +64,16 @@ class Segformer(nn.Module):
         return scores.argmax(dim=1).to(torch.uint8)
 
 
+def emca_config() -> ModelConfig:
+    """The widths of the ResNet-18 preset with the 100 queries that 150 classes want."""
+    return dataclasses.replace(load_config("camvid_resnet18").model, num_queries=100)
+
+
 def networks() -> dict[str, nn.Module]:
     """Both networks, ready for export."""
     torch.manual_seed(0)
     classes = len(ADE20K.classes)
-    config = ModelConfig(backbone="resnet18", num_queries=100)
-    emca = DeployModel(build_model(config, num_classes=classes), head="labels")
+    emca = DeployModel(build_model(emca_config(), num_classes=classes), head="labels")
     return {EMCA: emca.eval(), SEGFORMER: Segformer(classes).eval()}
 
 
@@ -162,7 +166,7 @@ def main(argv: list[str] | None = None) -> None:
             origin(command)
             | {
                 "weights": "random: speed only",
-                "model": dataclasses.asdict(ModelConfig(backbone="resnet18", num_queries=100)),
+                "model": dataclasses.asdict(emca_config()),
                 "summary": summary,
                 "rows": rows,
             }

@@ -82,15 +82,21 @@ def training_loader(
     stream: SampleStream, sampler: PositionSampler, *, workers: int, pin_memory: bool
 ) -> DataLoader[Batch]:
     """Batches read ahead by worker processes."""
+    one_opencv_thread()
     return DataLoader(
         stream,
         batch_sampler=sampler,
         num_workers=workers,
         collate_fn=_collate,
         pin_memory=pin_memory,
-        worker_init_fn=_one_thread,
         persistent_workers=workers > 0,
     )
+
+
+def one_opencv_thread() -> None:
+    """To be called before worker processes start: they run side by side anyway, and a forked one
+    would wait for ever for the threads that OpenCV had in its parent."""
+    cv2.setNumThreads(1)
 
 
 def raising(batches: Iterable[T | UserError]) -> Iterator[T]:
@@ -118,7 +124,3 @@ def _collate(samples: list[Any]) -> Batch | UserError:
         torch.stack(labels),
         list(seeds),
     )
-
-
-def _one_thread(_: int) -> None:
-    cv2.setNumThreads(1)

@@ -15,7 +15,7 @@ from segdata.datasets import Dataset
 from segdata.errors import UserError
 from segdata.metrics import ConfusionMatrix
 from segdata.preprocess import fit, restore
-from train.data import first_error, raising
+from train.data import first_error, one_opencv_thread, raising
 from train.models.mask2former import semantic_scores
 
 BATCH = 4
@@ -74,6 +74,7 @@ def evaluate(
         size: (H, W) the images are fitted to.
     """
     model.eval()
+    one_opencv_thread()
     device = next(model.parameters()).device
     loader = DataLoader(
         _Fitted(dataset, size, range(process, len(dataset), processes)),

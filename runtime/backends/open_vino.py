@@ -11,6 +11,7 @@ from onnx import inliner
 
 from runtime.backends.argmax import replace_argmax
 from runtime.backends.base import INPUT_NAME, InputShape, ModelFile, checked
+from runtime.backends.zero_points import shift_activations
 from segdata.errors import UserError
 
 
@@ -25,6 +26,7 @@ class OpenVinoBackend:
         self.input_shape: InputShape = model.input_shape
         # OpenVINO does not know ONNX local functions: put their bodies in place of the calls.
         inlined = replace_argmax(inliner.inline_local_functions(model.proto))
+        shift_activations(inlined)
         config: dict[str, str | int] = {
             "PERFORMANCE_HINT": "LATENCY",
             # By default CPUs with bfloat16 units would compute an FP32 file in bfloat16: faster,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnxruntime as ort
+import openvino
 import pytest
 from onnx import parser
 
@@ -31,6 +32,22 @@ def test_the_lowest_index_of_the_maximum(opset: int, axis: int, keepdims: int) -
     np.testing.assert_array_equal(answers[0], answers[1])
     assert answers[0].shape == answers[1].shape
     assert answers[1].any()
+
+
+@pytest.mark.parametrize("axis", [1, 3])
+def test_openvino_too_takes_the_lowest(axis: int) -> None:
+    model = parser.parse_model(f"""
+        <ir_version: 8, opset_import: ["" : 18]>
+        g (float[2, 150, 16, 24] x, float[1, 150, 1, 1] one) => (int64[] y)
+        {{ z = Mul (x, one)
+           y = ArgMax <axis = {axis}, keepdims = 0> (z) }}
+    """)
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    x = np.random.default_rng(1).integers(0, 9, (2, 150, 16, 24)).astype(np.float32)
+    network = openvino.Core().read_model(replace_argmax(model).SerializeToString())
+    compiled = openvino.compile_model(network, "CPU")
+    ours = compiled({"x": x, "one": np.ones((1, 150, 1, 1), np.float32)})[0]
+    np.testing.assert_array_equal(ours, x.argmax(axis=axis))
 
 
 def test_more_places_than_a_byte_counts() -> None:
