@@ -9,6 +9,7 @@ calibration and measurement, all variants interleaved in one run.
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import sys
 import tempfile
 import time
@@ -26,7 +27,6 @@ from calibration.int8 import quantize_file
 from export.passes import finish
 from export.to_onnx import export_model
 from export.wrapper import DeployModel
-from runtime import machine
 from runtime.backends import load
 from runtime.measure import measure
 from runtime.results import json_output, origin
@@ -161,7 +161,7 @@ def main(argv: list[str] | None = None) -> None:
             )
         for key, value in summary.items():
             print(f"{key}: {value}")
-        command = machine.command_line("benchmarks.emca_and_segformer", words)
+        command = shlex.join(["python", "benchmarks/emca_and_segformer.py", *words])
         write(
             origin(command)
             | {
