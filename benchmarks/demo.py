@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import shlex
+import subprocess
 import sys
 import time
 from pathlib import Path
