@@ -1,8 +1,8 @@
 """ArgMax in terms that OpenVINO runs fast.
 
-OpenVINO executes ArgMax as a sort that keeps the order of equal values. Over 150 classes at 512x512
-that takes ten times as long as a TopK of one. Over the last axis TopK picks any of equal values;
-there the maximum and the lowest index that attains it are both fast and right.
+OpenVINO executes ArgMax as a sort that keeps the order of equal values, which over 150 classes at
+512x512 is several times slower than a TopK of one. Over the last axis TopK picks any of equal
+values; there the maximum and the lowest index that attains it are both fast and right.
 """
 
 from __future__ import annotations
