@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +12,10 @@ from torch import Tensor, nn
 
 from export.prototype_attention import attributes
 from plugins import DOMAIN, OP_TYPE
+from train.models.decoder import Predictions
 from train.models.emca import PrototypeAttention
-from train.models.mask2former import Mask2Former, semantic_scores
+from train.models.mask2former import semantic_scores
+from train.models.network import Network
 
 OUTPUTS = {
     "labels": ["labels"],
@@ -25,34 +28,44 @@ class DeployModel(nn.Module):
     """What an exported file computes.
 
     Args:
-        head: "labels" (NxHxW uint8), "scores" (NxKxH/4xW/4) or "masks" (class logits NxMx(K+1),
-            mask logits NxMxH/4xW/4).
+        head: "labels" (NxHxW uint8), "scores" (NxKxhxw at the model's own stride) or, for mask
+            classification, "masks" (class logits NxMx(K+1), mask logits NxMxH/4xW/4).
+        head_order: "fast" combines classes and masks at stride 4 and upsamples K class maps;
+            "official" upsamples all M masks first, as the papers' code does. The same for
+            networks that classify pixels.
     """
 
-    def __init__(self, model: Mask2Former, *, head: str) -> None:
+    def __init__(self, model: Network, *, head: str, head_order: str = "fast") -> None:
         super().__init__()
         self.model = model
         self.head = head
+        self.head_order = head_order
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """NxHxWx3 uint8 RGB -> see `head`."""
         if self.head == "labels":
             return self.full_scores(image).argmax(dim=1).to(torch.uint8)
-        class_logits, mask_logits = self._predict(image)
+        predictions = self._predict(image)
         if self.head == "masks":
-            return class_logits, mask_logits
-        return semantic_scores(class_logits, mask_logits)
+            return predictions.class_logits[-1], predictions.mask_logits[-1]
+        return self.model.class_scores(predictions)
 
     def full_scores(self, image: Tensor) -> Tensor:
         """Class scores at the size of the image, NxKxHxW."""
-        # Classes and masks meet at stride 4, so that K scores are upsampled instead of M masks.
-        scores = semantic_scores(*self._predict(image))
-        return F.interpolate(scores, size=image.shape[1:3], mode="bilinear", align_corners=False)
+        size = image.shape[1:3]
+        predictions = self._predict(image)
+        if self.head_order == "official" and isinstance(predictions, Predictions):
+            masks = _upsample(predictions.mask_logits[-1], size)
+            return semantic_scores(predictions.class_logits[-1], masks)
+        return _upsample(self.model.class_scores(predictions), size)
 
-    def _predict(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def _predict(self, image: Tensor) -> Any:
         # The cast comes first: TensorRT takes uint8 as input of a cast only.
-        output = self.model(image.float().permute(0, 3, 1, 2))
-        return output.class_logits[-1], output.mask_logits[-1]
+        return self.model(image.float().permute(0, 3, 1, 2))
+
+
+def _upsample(maps: Tensor, size: torch.Size) -> Tensor:
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
 class PrototypeAttentionNode(nn.Module):

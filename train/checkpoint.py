@@ -17,7 +17,7 @@ from segdata.errors import UserError
 from segdata.files import atomic_path
 from train.config import Config, from_dict
 from train.models import build_model
-from train.models.mask2former import Mask2Former
+from train.models.network import Network
 
 FORMAT = "emca-checkpoint"
 VERSION = 1
@@ -38,7 +38,7 @@ class Checkpoint:
     training: dict[str, Any] | None = None
     """Optimizer, averaged weights and so on, in files that a run can resume from."""
 
-    def build(self) -> Mask2Former:
+    def build(self) -> Network:
         """The network with these weights, in evaluation mode.
 
         Raises:

@@ -16,7 +16,8 @@ from segdata.errors import UserError, nearest
 PRESETS = Path(__file__).parent / "configs"
 
 CHOICES = {
-    "model.pixel_decoder": ("fpn",),
+    "model.architecture": ("mask2former", "maskformer", "segformer", "semantic_fpn", "pidnet"),
+    "model.pixel_decoder": ("fpn", "msdeform", "pem"),
     "model.cross_attention": ("emca", "masked"),
     "model.prototype": ("argmax", "mean"),
     "model.interaction": ("product", "identity"),
@@ -38,6 +39,8 @@ LEAST = {
     "model.num_queries": 1,
     "model.num_heads": 1,
     "model.decoder_layers": 1,
+    "model.encoder_layers": 1,
+    "model.encoder_feedforward_dim": 1,
     "model.feedforward_dim": 1,
     "loss.class_weight": 0,
     "loss.mask_weight": 0,
@@ -67,10 +70,13 @@ OPEN = ("augment.scale", "augment.max_class_ratio", "learning_rate")
 class ModelConfig:
     """The network. Widths follow PEM where nothing else is said."""
 
+    architecture: str = "mask2former"
     backbone: str = "resnet50"
     backbone_weights: str = ""  # Hugging Face id or folder; empty: random
     drop_path: float = 0.0
     pixel_decoder: str = "fpn"
+    encoder_layers: int = 6  # of msdeform
+    encoder_feedforward_dim: int = 1024  # of msdeform
     conv_dim: int = 128
     mask_dim: int = 256
     hidden_dim: int = 256
@@ -79,6 +85,7 @@ class ModelConfig:
     decoder_layers: int = 6
     feedforward_dim: int = 2048
     pre_norm: bool = True
+    project_levels: bool = True  # 1x1 convolution before the decoder even at equal widths
     cross_attention: str = "emca"
     prototype: str = "argmax"
     interaction: str = "product"

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
@@ -16,7 +16,7 @@ from segdata.errors import UserError
 from segdata.metrics import ConfusionMatrix
 from segdata.preprocess import fit, restore
 from train.data import first_error, one_opencv_thread, raising
-from train.models.mask2former import semantic_scores
+from train.models.network import Network
 
 BATCH = 4
 
@@ -42,25 +42,24 @@ def _columns(samples: list[Any]) -> tuple[tuple[Any, ...], ...] | UserError:
     return first_error(samples) or tuple(zip(*samples, strict=True))
 
 
-def predict_labels(model: nn.Module, images: Tensor) -> Tensor:
+def predict_labels(model: Network, images: Tensor) -> Tensor:
     """Labels of a batch.
 
     Args:
-        model: a `Mask2Former` in evaluation mode.
+        model: in evaluation mode.
         images: BxHxWx3 uint8 RGB.
 
     Returns:
         BxHxW uint8.
     """
-    output = model(images.permute(0, 3, 1, 2))
-    scores = semantic_scores(output.class_logits[-1].float(), output.mask_logits[-1].float())
+    scores = model.class_scores(model(images.permute(0, 3, 1, 2)))
     scores = F.interpolate(scores, size=images.shape[1:3], mode="bilinear", align_corners=False)
     return scores.argmax(dim=1).to(torch.uint8)
 
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module,
+    model: Network,
     dataset: Dataset,
     size: tuple[int, int],
     *,

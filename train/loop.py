@@ -26,7 +26,7 @@ from train.config import Config
 from train.data import Batch, PositionSampler, SampleStream, raising, training_loader
 from train.evaluate import evaluate
 from train.log import MetricsLog
-from train.loss import MaskLoss
+from train.losses import build_loss
 from train.models import build_model
 from train.optimizer import WeightAverage, build_optimizer, learning_rate, set_learning_rate
 
@@ -74,7 +74,7 @@ class Trainer:
         optimizer = build_optimizer(model, config)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.plain_model = self.accelerator.unwrap_model(self.model)
-        self.loss = MaskLoss(config.loss, num_classes=len(self.taxonomy.classes))
+        self.loss = build_loss(config, num_classes=len(self.taxonomy.classes))
         self.loss.to(self.accelerator.device)
         self.average = (
             WeightAverage(self.plain_model, config.ema_decay) if config.ema_decay else None

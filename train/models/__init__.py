@@ -11,17 +11,22 @@ from train.models.backbones import build_backbone
 from train.models.decoder import MaskedCrossAttention, MaskedDecoder
 from train.models.emca import PrototypeCrossAttention
 from train.models.mask2former import Mask2Former
+from train.models.network import Network
 from train.models.pixel_decoder import FPN
 
-__all__ = ["build_model"]
+__all__ = ["Network", "build_model"]
 
 
-def build_model(config: ModelConfig, *, num_classes: int) -> Mask2Former:
+def build_model(config: ModelConfig, *, num_classes: int) -> Network:
     """The network that `config` describes, with random weights or a pretrained backbone.
 
     Raises:
         UserError: backbone weights that cannot be used.
     """
+    return _mask2former(config, num_classes)
+
+
+def _mask2former(config: ModelConfig, num_classes: int) -> Mask2Former:
     backbone = build_backbone(
         config.backbone, weights=config.backbone_weights, drop_path=config.drop_path
     )
@@ -38,6 +43,7 @@ def build_model(config: ModelConfig, *, num_classes: int) -> Mask2Former:
         num_layers=config.decoder_layers,
         feedforward_dim=config.feedforward_dim,
         pre_norm=config.pre_norm,
+        project_levels=config.project_levels,
         cross_attention=_cross_attention(config),
     )
     return Mask2Former(backbone=backbone, pixel_decoder=pixel_decoder, decoder=decoder)

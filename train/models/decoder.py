@@ -83,6 +83,7 @@ class MaskedDecoder(nn.Module):
         dim: channels of the queries.
         mask_dim: channels of the mask features.
         num_layers: rounds L; round i looks at level i % 3, coarsest first.
+        project_levels: 1x1 convolution on each level even where in_dim equals dim.
         cross_attention: builds one cross-attention block; called once per round.
     """
 
@@ -98,6 +99,7 @@ class MaskedDecoder(nn.Module):
         num_layers: int,
         feedforward_dim: int,
         pre_norm: bool,
+        project_levels: bool,
         cross_attention: Callable[[], nn.Module],
     ) -> None:
         super().__init__()
@@ -116,7 +118,10 @@ class MaskedDecoder(nn.Module):
         self.query_feat = nn.Embedding(num_queries, dim)
         self.query_embed = nn.Embedding(num_queries, dim)
         self.level_embed = nn.Embedding(LEVELS, dim)
-        self.input_proj = nn.ModuleList(nn.Conv2d(in_dim, dim, 1) for _ in range(LEVELS))
+        self.input_proj = nn.ModuleList(
+            nn.Conv2d(in_dim, dim, 1) if project_levels or in_dim != dim else nn.Identity()
+            for _ in range(LEVELS)
+        )
         self.class_embed = nn.Linear(dim, num_classes + 1)
         self.mask_embed = MLP(dim=dim, out_dim=mask_dim, depth=3)
         self._initialise()
@@ -127,8 +132,9 @@ class MaskedDecoder(nn.Module):
                 if parameter.dim() > 1:
                     nn.init.xavier_uniform_(parameter)
         for projection in self.input_proj:
-            nn.init.kaiming_uniform_(projection.weight, a=1)
-            nn.init.zeros_(projection.bias)
+            if isinstance(projection, nn.Conv2d):
+                nn.init.kaiming_uniform_(projection.weight, a=1)
+                nn.init.zeros_(projection.bias)
 
     def forward(self, mask_features: Tensor, levels: list[Tensor]) -> Predictions:
         """Decode.

@@ -1,15 +1,14 @@
-"""Mask2Former, put together: backbone, pixel decoder, masked decoder."""
+"""The Mask2Former family, put together: backbone, pixel decoder, transformer decoder."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from segdata.preprocess import MEAN, STD
 from train.models.decoder import Predictions
+from train.models.network import Network
 
 
-class Mask2Former(nn.Module):
+class Mask2Former(Network):
     """Semantic segmentation by mask classification (arXiv 2112.01527).
 
     Args:
@@ -25,17 +24,16 @@ class Mask2Former(nn.Module):
         self.backbone = backbone
         self.pixel_decoder = pixel_decoder
         self.decoder = decoder
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Predictions:
-        """Predict.
+        """Bx3xHxW RGB, 0..255."""
+        return self.decoder(*self.pixel_decoder(self.backbone(self.normalize(image))))
 
-        Args:
-            image: Bx3xHxW RGB, 0..255, any dtype, any size from 32x32.
-        """
-        features = self.backbone((image.float() - self.mean) / self.std)
-        return self.decoder(*self.pixel_decoder(features))
+    def class_scores(self, predictions: Predictions) -> Tensor:
+        """BxKxH/4xW/4: classes and masks meet at stride 4, so that K maps are upsampled, not M."""
+        return semantic_scores(
+            predictions.class_logits[-1].float(), predictions.mask_logits[-1].float()
+        )
 
 
 def semantic_scores(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
