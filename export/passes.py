@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+import ast
+
 import onnx
 from onnx import ModelProto
 
-from export.prototype_attention import add_function
-from plugins import OP_TYPE
+from export.functions import add_functions
 from segdata.card import ModelCard
 
 # The oldest that knows local functions: TensorRT 10.3 and JetPack read it.
 IR_VERSION = 8
 WRAPPER_PREFIX = "model."
+SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 def finish(model: ModelProto, card: ModelCard) -> None:
     """Make an exported graph a file of ours, in place: local function, names, metadata."""
+    name_nodes(model)
     strip_traces(model)
     strip_prefix(model)
     cast_input_first(model)
-    if any(node.op_type == OP_TYPE for node in model.graph.node):
-        add_function(model)
+    add_functions(model)
     model.ir_version = IR_VERSION
     model.producer_name = "emca"
     onnx.helper.set_model_props(model, card.to_props())
     onnx.checker.check_model(model, full_check=True)
+
+
+def name_nodes(model: ModelProto) -> None:
+    """Name each node by the module it belongs to: `decoder.class_embed/Gemm_7`.
+
+    What stands in no submodule of the network is `/Softmax_9`. Tools count and choose by this.
+    """
+    for index, node in enumerate(model.graph.node):
+        scopes = next((p.value for p in node.metadata_props if p.key == SCOPES), "[]")
+        modules = [scope for scope in ast.literal_eval(scopes) if scope.startswith(WRAPPER_PREFIX)]
+        module = modules[-1].removeprefix(WRAPPER_PREFIX) if modules else ""
+        node.name = f"{module}/{node.op_type}_{index}"
 
 
 def strip_traces(model: ModelProto) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from string import Template
 
 import onnx
-from onnx import FunctionProto, ModelProto, helper
+import torch
+import torch.onnx.ops
+from onnx import FunctionProto
+from torch import Tensor, nn
 
 from plugins import DOMAIN, OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
-
-DOMAIN_VERSION = 1
 
 # Only int64 constants are typed: the zero and the infinity take on the type of the inputs, so one
 # body serves FP32 and FP16. The plugin's name and version are there for TensorRT alone.
@@ -83,18 +84,20 @@ def prototype_attention_function(opset: int = 18) -> FunctionProto:
     return onnx.parser.parse_function(text)
 
 
-def add_function(model: ModelProto) -> None:
-    """Put the function and its domain into the model, in place; a second call changes nothing.
+class PrototypeAttentionNode(nn.Module):
+    """Stands in for `PrototypeAttention` during export and leaves one node of the custom op."""
 
-    The body is written for the opset of the model.
+    def __init__(self, *, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
 
-    Raises:
-        ValueError: the model's opset is older than 17.
-    """
-    opset = next(entry.version for entry in model.opset_import if entry.domain == "")
-    if opset < 17:
-        raise ValueError(f"the model has opset {opset}; {OP_TYPE} needs 17 or newer")
-    if not any(f.domain == DOMAIN and f.name == OP_TYPE for f in model.functions):
-        model.functions.append(prototype_attention_function(opset))
-    if not any(entry.domain == DOMAIN for entry in model.opset_import):
-        model.opset_import.append(helper.make_opsetid(DOMAIN, DOMAIN_VERSION))
+    def forward(self, query: Tensor, feature: Tensor, mask_logits: Tensor) -> tuple[Tensor, ...]:
+        """Shapes as in `PrototypeAttention.forward`."""
+        return torch.onnx.ops.symbolic_multi_out(
+            f"{DOMAIN}::{OP_TYPE}",
+            (query, feature, mask_logits),
+            attributes(self.num_heads),
+            dtypes=(query.dtype, query.dtype),
+            shapes=(query.shape, query.shape),
+            version=1,
+        )

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-import torch.onnx.ops
 from torch import Tensor, nn
 
-from export.prototype_attention import attributes
-from plugins import DOMAIN, OP_TYPE
 from train.models.decoder import Predictions
-from train.models.emca import PrototypeAttention
 from train.models.mask2former import semantic_scores
 from train.models.network import Network
 
@@ -55,43 +49,10 @@ class DeployModel(nn.Module):
         size = image.shape[1:3]
         predictions = self._predict(image)
         if self.head_order == "official" and isinstance(predictions, Predictions):
-            masks = _upsample(predictions.mask_logits[-1], size)
+            masks = self.model.upsample(predictions.mask_logits[-1], size)
             return semantic_scores(predictions.class_logits[-1], masks)
-        return _upsample(self.model.class_scores(predictions), size)
+        return self.model.upsample(self.model.class_scores(predictions), size)
 
     def _predict(self, image: Tensor) -> Any:
         # The cast comes first: TensorRT takes uint8 as input of a cast only.
         return self.model(image.float().permute(0, 3, 1, 2))
-
-
-def _upsample(maps: Tensor, size: torch.Size) -> Tensor:
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
-
-
-class PrototypeAttentionNode(nn.Module):
-    """Stands in for `PrototypeAttention` during export and leaves one node of the custom op."""
-
-    def __init__(self, *, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-
-    def forward(self, query: Tensor, feature: Tensor, mask_logits: Tensor) -> tuple[Tensor, ...]:
-        """Shapes as in `PrototypeAttention.forward`."""
-        return torch.onnx.ops.symbolic_multi_out(
-            f"{DOMAIN}::{OP_TYPE}",
-            (query, feature, mask_logits),
-            attributes(self.num_heads),
-            dtypes=(query.dtype, query.dtype),
-            shapes=(query.shape, query.shape),
-            version=1,
-        )
-
-
-def with_custom_op(model: DeployModel) -> DeployModel:
-    """A copy in which every `PrototypeAttention` is a node of the custom op."""
-    model = copy.deepcopy(model)
-    for module in model.modules():
-        for name, child in module.named_children():
-            if isinstance(child, PrototypeAttention):
-                setattr(module, name, PrototypeAttentionNode(num_heads=child.num_heads))
-    return model

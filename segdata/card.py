@@ -12,7 +12,9 @@ from segdata.errors import UserError
 
 FORMAT_VERSION = "1"
 HEADS = ("labels", "scores", "masks")
+HEAD_ORDERS = ("fast", "official")
 PRECISIONS = ("fp32", "fp16", "int8")
+ADDED = ("imported_from", "head_order")  # since the first files were written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,8 @@ class ModelCard:
         task: what the labels mean; "semantic".
         source_sha256: fingerprint of the ONNX file that a cast or quantised model was made from.
         calibration: how the INT8 ranges came about: data spec, images, method.
+        imported_from: the foreign checkpoint that the weights come from; empty: trained here.
+        head_order: "fast" (classes and masks meet before upsampling) or "official" (after).
     """
 
     classes: tuple[str, ...]
@@ -51,6 +55,13 @@ class ModelCard:
     task: str = "semantic"
     source_sha256: str = ""
     calibration: dict[str, Any] = field(default_factory=dict)
+    imported_from: str = ""
+    head_order: str = "fast"
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether anything was learnt: steps of ours, or somebody else's checkpoint."""
+        return self.trained_iterations > 0 or bool(self.imported_from)
 
     def to_props(self) -> dict[str, str]:
         """The card as ONNX metadata: one key per field with a JSON value, and `format_version`."""
@@ -90,6 +101,7 @@ class ModelCard:
                 "std": _is_row(self.std, float, 3),
                 "input_size": _is_row(self.input_size, int, 2),
                 "head": self.head in HEADS,
+                "head_order": self.head_order in HEAD_ORDERS,
                 "precision": self.precision in PRECISIONS,
             }.items()
             if not right
@@ -109,6 +121,8 @@ def _is_row(value: object, kind: type, length: int | None = None) -> bool:
 
 
 def _value(props: Mapping[str, str], f: dataclasses.Field[Any], where: str) -> Any:
+    if f.name not in props and f.name in ADDED:
+        return f.default
     if f.name not in props:
         raise UserError(f"{where}: metadata key {f.name!r} is missing; export it again")
     try:

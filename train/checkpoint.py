@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pickle
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from segdata.files import atomic_path
 from train.config import Config, from_dict
 from train.models import build_model
 from train.models.network import Network
+from train.pickles import load_tensors
 
 FORMAT = "emca-checkpoint"
 VERSION = 1
@@ -37,6 +36,8 @@ class Checkpoint:
     model: dict[str, Tensor]
     training: dict[str, Any] | None = None
     """Optimizer, averaged weights and so on, in files that a run can resume from."""
+    imported_from: str = ""
+    """What it was before, where it was not trained here."""
 
     def build(self) -> Network:
         """The network with these weights, in evaluation mode.
@@ -82,6 +83,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "miou": checkpoint.miou,
         "model": checkpoint.model,
         "training": checkpoint.training,
+        "imported_from": checkpoint.imported_from,
     }
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         torch.save(tree, file)
@@ -95,23 +97,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         UserError: missing, truncated or foreign file, or a pickle with code in it.
     """
-    if not path.is_file():
-        raise UserError(f"no checkpoint at '{path}'")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch comments on pickles that it then refuses
-            tree = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes make torch raise almost anything
-        refused = isinstance(error, pickle.UnpicklingError) and (
-            "weights_only" in str(error) or "Unsupported" in str(error)
-        )
-        raise UserError(
-            f"'{path}' is a pickle that holds more than tensors and plain values; refused"
-            if refused
-            else f"'{path}' is no readable checkpoint: damaged or truncated"
-        ) from None
+    tree = load_tensors(path)
     if not isinstance(tree, dict) or tree.get("format") != FORMAT:
         raise UserError(f"'{path}' was not written by this project's training")
+    return parse_checkpoint(tree, path)
+
+
+def parse_checkpoint(tree: dict[str, Any], path: Path) -> Checkpoint:
+    """The content of a file of ours, checked; `path` names it in errors.
+
+    Raises:
+        UserError: another version, or incomplete.
+    """
     if tree.get("version") != VERSION:
         raise UserError(
             f"'{path}' has checkpoint version {tree.get('version')}; this release reads {VERSION}"
@@ -127,6 +124,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             miou=tree["miou"],
             model=tree["model"],
             training=tree["training"],
+            imported_from=tree.get("imported_from", ""),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"'{path}' is no complete checkpoint: {error}") from None

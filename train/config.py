@@ -123,6 +123,7 @@ class Config:
     train_data: str = "scenes::train"
     val_data: str = "scenes::val"
     eval_size: tuple[int, int] = (512, 512)
+    init: str = ""  # a checkpoint of any supported kind whose weights to start from
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
@@ -53,8 +52,7 @@ def predict_labels(model: Network, images: Tensor) -> Tensor:
         BxHxW uint8.
     """
     scores = model.class_scores(model(images.permute(0, 3, 1, 2)))
-    scores = F.interpolate(scores, size=images.shape[1:3], mode="bilinear", align_corners=False)
-    return scores.argmax(dim=1).to(torch.uint8)
+    return model.upsample(scores, images.shape[1:3]).argmax(dim=1).to(torch.uint8)
 
 
 @torch.no_grad()

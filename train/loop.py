@@ -6,8 +6,6 @@ import dataclasses
 import logging
 import math
 import os
-import time
-from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -25,10 +23,12 @@ from train.checkpoint import Checkpoint, load_checkpoint, load_weights, save_che
 from train.config import Config
 from train.data import Batch, PositionSampler, SampleStream, raising, training_loader
 from train.evaluate import evaluate
-from train.log import MetricsLog
+from train.initialise import initialise
+from train.log import Meter, MetricsLog
 from train.losses import build_loss
 from train.models import build_model
 from train.optimizer import WeightAverage, build_optimizer, learning_rate, set_learning_rate
+from train.sources import load_source
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +66,12 @@ class Trainer:
             dataclasses.replace(config.model, backbone_weights=weights),
             num_classes=len(self.taxonomy.classes),
         )
-        model = model.to(memory_format=torch.channels_last)
         if previous:
             load_weights(model, previous.model)
+        elif config.init:
+            source = load_source(config.init, tell=log.info)
+            log.info(initialise(model, source.model, config.init))
+        model = model.to(memory_format=torch.channels_last)
         if self.accelerator.num_processes > 1 and self.accelerator.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         optimizer = build_optimizer(model, config)
@@ -104,7 +107,7 @@ class Trainer:
             desc="train",
             disable=None if metrics else True,
         )
-        meter = _Meter()
+        meter = Meter()
         for step, batch in meter.timed(raising(self._batches()), start=self.start):
             meter.add(self._step(step, batch))
             done = step + 1
@@ -243,45 +246,6 @@ class Trainer:
         self.start = previous.iterations
         self.best = previous.miou if previous.miou is not None else -1.0
         log.info("resuming at step %d of %d", self.start, self.config.iterations)
-
-
-class _Meter:
-    """Means of the loss terms, step time and share of it spent waiting for data."""
-
-    def __init__(self) -> None:
-        self._reset()
-
-    def _reset(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.steps, self.waited, self.elapsed = 0, 0.0, 0.0
-
-    def timed(self, batches: Iterable[Batch], *, start: int) -> Iterator[tuple[int, Batch]]:
-        """Number the batches from `start`, timing how long each is waited for."""
-        source = iter(batches)
-        step = start
-        while True:
-            self.asked = time.perf_counter()
-            batch = next(source, None)
-            if batch is None:
-                return
-            self.waited += time.perf_counter() - self.asked
-            yield step, batch
-            step += 1
-
-    def add(self, terms: dict[str, float]) -> None:
-        """Count a step that has just ended."""
-        self.elapsed += time.perf_counter() - self.asked
-        self.steps += 1
-        for key, value in terms.items():
-            self.sums[key] = self.sums.get(key, 0.0) + value
-
-    def read(self) -> dict[str, float]:
-        """Means since the last reading."""
-        values = {key: value / self.steps for key, value in self.sums.items()}
-        values["step_seconds"] = self.elapsed / self.steps
-        values["data_wait"] = self.waited / self.elapsed
-        self._reset()
-        return values
 
 
 def choose_precision(name: str) -> str:

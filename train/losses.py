@@ -6,10 +6,14 @@ from torch import nn
 
 from train.config import Config
 from train.loss import MaskLoss
-
-MASK_CLASSIFIERS = ("mask2former", "maskformer")
+from train.pixel_loss import PixelLoss
 
 
 def build_loss(config: Config, *, num_classes: int) -> nn.Module:
     """Called with (predictions, labels BxHxW, one seed per image); returns the weighted terms."""
+    architecture = config.model.architecture
+    if architecture == "pidnet":
+        return PixelLoss(ohem_threshold=0.9, align_corners=True)
+    if architecture in ("segformer", "semantic_fpn"):
+        return PixelLoss()
     return MaskLoss(config.loss, num_classes=num_classes)

@@ -19,7 +19,7 @@ def build_optimizer(model: nn.Module, config: Config) -> AdamW:
     for module_name, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             plain = isinstance(module, (*NORMS, nn.Embedding)) or name.endswith(
-                ("bias", "relative_position_bias_table", "alpha")
+                ("bias", "relative_position_bias_table", "alpha", "level_embed")
             )
             factor = config.backbone_factor if module_name.startswith("backbone") else 1.0
             key = (factor, 0.0 if plain else config.weight_decay)

@@ -14,7 +14,8 @@ import pytest
 from onnx import TensorProto, helper, inliner, numpy_helper
 
 from calibration.int8 import to_int8
-from export.prototype_attention import add_function, attributes
+from export.functions import add_functions
+from export.prototype_attention import attributes
 from plugins import DOMAIN, OP_TYPE
 from segdata.card import ModelCard
 from segdata.classes import SCENES
@@ -180,7 +181,7 @@ def build(head="labels", seed=1):
     image = helper.make_tensor_value_info("image", TensorProto.UINT8, [1, *SIZE, 3])
     graph = helper.make_graph(b.nodes, "net", [image], [output], b.initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    add_function(model)
+    add_functions(model)
     onnx.helper.set_model_props(model, dataclasses.replace(CARD, head=head).to_props())
     return model
 

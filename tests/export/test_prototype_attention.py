@@ -10,7 +10,8 @@ import openvino
 import pytest
 from onnx import TensorProto, helper, inliner
 
-from export.prototype_attention import add_function, attributes
+from export.functions import add_functions
+from export.prototype_attention import attributes
 from plugins import DOMAIN, OP_TYPE
 from plugins.reference import prototype_attention
 
@@ -31,7 +32,7 @@ def build(num_heads, element=TensorProto.FLOAT, opset=18, shapes=None):
         [value(name, element, shapes[0]) for name in node.output],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
-    add_function(model)
+    add_functions(model)
     return model
 
 
@@ -138,7 +139,7 @@ def test_opsets_pass_the_checker_and_agree(opset):
 def test_add_function_can_be_repeated():
     model = build(2)
     before = model.SerializeToString()
-    add_function(model)
+    add_functions(model)
     assert model.SerializeToString() == before
 
 
@@ -146,7 +147,7 @@ def test_an_old_opset_is_refused():
     model = build(2)
     model.opset_import[0].version = 16
     with pytest.raises(ValueError, match="opset 16; PrototypeAttention needs 17"):
-        add_function(model)
+        add_functions(model)
 
 
 def test_tensorrt_builds_it_for_a_t4_in_half_precision(tmp_path):

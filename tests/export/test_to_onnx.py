@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from export import to_onnx
+from export.functions import add_functions
 from export.parity import Parity, check_parity
-from export.prototype_attention import add_function
 from export.to_onnx import export_checkpoint, export_model, main
 from export.wrapper import DeployModel
 from plugins import DOMAIN, OP_TYPE
@@ -155,7 +155,7 @@ def test_a_file_that_disagrees_is_not_written(checkpoint, tmp_path, monkeypatch,
 def test_parity_of_masks_covers_the_classes(checkpoint, spoil):
     model = DeployModel(load_checkpoint(checkpoint).build(), head="masks").eval()
     file = export_model(model, size=(64, 64))
-    add_function(file)
+    add_functions(file)
     assert check_parity(model, file, size=(64, 64))
     with torch.no_grad():
         spoil(model.model.decoder.class_embed.weight)

@@ -1,6 +1,6 @@
 """Backbones: one module each that maps Bx3xHxW to maps at strides 4, 8, 16, 32.
 
-ResNet, Swin and MiT come from `transformers`; STDC is our own.
+ResNet, Swin, MiT and SwiftFormer come from `transformers`; STDC is our own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from transformers import (
     ResNetConfig,
     SegformerConfig,
     SegformerModel,
+    SwiftFormerConfig,
+    SwiftFormerModel,
     SwinBackbone,
     SwinConfig,
 )
@@ -45,7 +47,13 @@ MIT = {  # depths, widths
     "mit_b4": ((3, 8, 27, 3), (64, 128, 320, 512)),
     "mit_b5": ((3, 6, 40, 3), (64, 128, 320, 512)),
 }
-NAMES = [*RESNET, *SWIN, *MIT, *BLOCKS]
+SWIFTFORMER = {  # depths, widths
+    "swiftformer_xs": ((3, 3, 6, 4), (48, 56, 112, 220)),
+    "swiftformer_s": ((3, 3, 9, 6), (48, 64, 168, 224)),
+    "swiftformer_l1": ((4, 3, 10, 5), (48, 96, 192, 384)),
+    "swiftformer_l3": ((4, 4, 12, 6), (64, 128, 320, 512)),
+}
+NAMES = [*RESNET, *SWIN, *MIT, *SWIFTFORMER, *BLOCKS]
 
 
 class FeatureMaps(nn.Module):
@@ -63,6 +71,25 @@ class FeatureMaps(nn.Module):
         return list(self.model(image).feature_maps)
 
 
+class SwiftFormerMaps(FeatureMaps):
+    """SwiftFormer (Shaker et al., ICCV 2023, arXiv 2303.15446) as a backbone.
+
+    Each map gets a batch norm of its own, as in its authors' segmentation; ImageNet weights have
+    none. The attention of transformers weighs all tokens alike (a softmax over one element), so
+    `w_g` neither matters nor learns; its authors' later code divides by a norm over the tokens.
+    """
+
+    def __init__(self, model: nn.Module, channels: list[int]) -> None:
+        super().__init__(model, channels)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in channels)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Bx3xHxW -> four maps BxCxhxw."""
+        # After the stem come, in turn, the output of a stage and of the patch embedding behind it.
+        stages = self.model(image, output_hidden_states=True).hidden_states[1::2]
+        return [norm(stage) for norm, stage in zip(self.norms, stages, strict=True)]
+
+
 def build_backbone(name: str, *, weights: str = "", drop_path: float = 0.0) -> nn.Module:
     """A backbone with attribute `channels`.
 
@@ -70,7 +97,7 @@ def build_backbone(name: str, *, weights: str = "", drop_path: float = 0.0) -> n
         name: one of `NAMES`.
         weights: Hugging Face id or folder of pretrained weights of that very architecture; for
             STDC a `.pth` file. Empty: random weights.
-        drop_path: stochastic depth of Swin and MiT.
+        drop_path: stochastic depth of Swin, MiT and SwiftFormer.
 
     Raises:
         UserError: unknown name, or weights that cannot be read or do not fit.
@@ -97,7 +124,9 @@ def build_backbone(name: str, *, weights: str = "", drop_path: float = 0.0) -> n
             out_features=STAGES,
             attn_implementation="eager",  # the ONNX exporter fails on the fused attention
         )
-        return FeatureMaps(_load(SwinBackbone, config, weights), [width << i for i in range(4)])
+        model = _load(SwinBackbone, config, weights)
+        model.swin.layernorm = nn.Identity()  # the norm before ImageNet's head, read by no map
+        return FeatureMaps(model, [width << i for i in range(4)])
     if name in MIT:
         depths, widths = MIT[name]
         config = SegformerConfig(
@@ -107,6 +136,12 @@ def build_backbone(name: str, *, weights: str = "", drop_path: float = 0.0) -> n
             attn_implementation="eager",
         )
         return FeatureMaps(_load(SegformerModel, config, weights), list(widths))
+    if name in SWIFTFORMER:
+        depths, widths = SWIFTFORMER[name]
+        config = SwiftFormerConfig(
+            depths=list(depths), embed_dims=list(widths), drop_path_rate=drop_path
+        )
+        return SwiftFormerMaps(_load(SwiftFormerModel, config, weights), list(widths))
     return _stdc(name, weights)
 
 

@@ -75,6 +75,17 @@ class MLP(nn.Module):
         return self.layers[-1](x)
 
 
+class MaskProduct(nn.Module):
+    """Masks of every prediction round: each query's embedding times the mask features."""
+
+    def forward(self, embedding: Tensor, mask_features: Tensor) -> Tensor:
+        """PxBxMxC and BxCxHxW -> PxBxMxHxW."""
+        # One matrix product per image; BxPMxC @ BxCxHW.
+        masks = embedding.transpose(0, 1).flatten(1, 2) @ mask_features.flatten(2)
+        masks = masks.unflatten(1, embedding.shape[0:3:2]).transpose(0, 1)
+        return masks.unflatten(-1, mask_features.shape[-2:])
+
+
 class MaskedDecoder(nn.Module):
     """L rounds of cross-attention, self-attention and feed-forward over three feature levels.
 
@@ -124,6 +135,7 @@ class MaskedDecoder(nn.Module):
         )
         self.class_embed = nn.Linear(dim, num_classes + 1)
         self.mask_embed = MLP(dim=dim, out_dim=mask_dim, depth=3)
+        self.mask_product = MaskProduct()
         self._initialise()
 
     def _initialise(self) -> None:
@@ -187,11 +199,7 @@ class MaskedDecoder(nn.Module):
 
     def _predict(self, queries: Tensor, mask_features: Tensor) -> Predictions:
         queries = self.decoder_norm(queries)
-        embedding = self.mask_embed(queries)
-        # One matrix product per image; BxPMxC @ BxCxHW.
-        masks = embedding.transpose(0, 1).flatten(1, 2) @ mask_features.flatten(2)
-        masks = masks.unflatten(1, queries.shape[0:3:2]).transpose(0, 1)
-        masks = masks.unflatten(-1, mask_features.shape[-2:])
+        masks = self.mask_product(self.mask_embed(queries), mask_features)
         return Predictions(self.class_embed(queries), masks)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdata.preprocess import MEAN, STD
@@ -15,7 +16,12 @@ class Network(nn.Module):
 
     `forward` takes Bx3xHxW RGB in 0..255, any dtype, any size from 32x32. In training its
     predictions hold what the loss wants besides, in evaluation the result alone.
+
+    Attributes:
+        align_corners: how maps are brought to the size of the image, as `F.interpolate` means it.
     """
+
+    align_corners = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,3 +35,7 @@ class Network(nn.Module):
     def class_scores(self, predictions: Any) -> Tensor:
         """BxKxhxw float scores from what `forward` returned; the argmax is the label."""
         raise NotImplementedError
+
+    def upsample(self, maps: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
+        """BxCxhxw -> BxCxHxW, bilinear."""
+        return F.interpolate(maps, size=size, mode="bilinear", align_corners=self.align_corners)

@@ -26,10 +26,14 @@ class PixelClassifier(Network):
     Args:
         backbone: Bx3xHxW -> maps at strides 4, 8, 16, 32.
         head: those maps -> `PixelPredictions`.
+        align_corners: see `Network`.
     """
 
-    def __init__(self, *, backbone: nn.Module, head: nn.Module) -> None:
+    def __init__(
+        self, *, backbone: nn.Module, head: nn.Module, align_corners: bool = False
+    ) -> None:
         super().__init__()
+        self.align_corners = align_corners
         self.backbone = backbone
         self.head = head
 

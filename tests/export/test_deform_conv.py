@@ -1,0 +1,188 @@
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import openvino
+import pytest
+import torch
+from onnx import TensorProto, helper, inliner, numpy_helper
+
+from export.deform_conv import (
+    OP_TYPE,
+    ModulatedDeformConvNode,
+    attributes,
+    modulated_deform_conv_function,
+)
+from plugins import DOMAIN
+from train.models.deform_conv import DeformConvolution, ModulatedDeformConv2d
+
+ELEMENT = {np.float32: TensorProto.FLOAT, np.float16: TensorProto.FLOAT16}
+
+
+def random_inputs(convolution, size, dtype=np.float32, in_dim=8, out_dim=12, kernel=3, batch=2):
+    """x, offset, mask, weight; some sampling points fall outside."""
+    rng = np.random.default_rng(0)
+    c = convolution
+    height, width = (
+        (n + 2 * c.padding - c.dilation * (kernel - 1) - 1) // c.stride + 1 for n in size
+    )
+    points = c.deformable_groups * kernel**2
+    arrays = (
+        rng.normal(size=(batch, in_dim, *size)),
+        rng.normal(0, 3, (batch, 2 * points, height, width)),
+        rng.uniform(size=(batch, points, height, width)),
+        rng.normal(size=(out_dim, in_dim // c.groups, kernel, kernel)),
+    )
+    return [array.astype(dtype) for array in arrays]
+
+
+def build(convolution, arrays, *, opset=18, dynamic=True):
+    """A model of one node, the weight being an initializer."""
+    names = ("x", "offset", "mask")
+    *data, weight = arrays
+    node = helper.make_node(
+        OP_TYPE, [*names, "weight"], ["out"], domain=DOMAIN, **attributes(convolution)
+    )
+    element = ELEMENT[weight.dtype.type]
+    value = helper.make_tensor_value_info
+    dims = [[None] * 4 if dynamic else x.shape for x in data]
+    out = [None] * 4 if dynamic else (len(data[0]), len(weight), *data[1].shape[-2:])
+    graph = helper.make_graph(
+        [node],
+        "node",
+        [value(name, element, shape) for name, shape in zip(names, dims, strict=True)],
+        [value("out", element, out)],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    return helper.make_model(
+        graph,
+        functions=[modulated_deform_conv_function(opset)],
+        opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, 1)],
+        ir_version=8,
+    )
+
+
+def on_onnxruntime(model, inputs):
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, dict(zip(("x", "offset", "mask"), inputs, strict=True)))[0]
+
+
+def on_openvino(model, inputs):
+    inlined = inliner.inline_local_functions(model)
+    core = openvino.Core()
+    compiled = core.compile_model(
+        core.read_model(inlined.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    return compiled(list(inputs))[0]
+
+
+def expect(convolution, arrays):
+    return convolution(*(torch.from_numpy(x.astype(np.float32)) for x in arrays)).numpy()
+
+
+CASES = [
+    ({"padding": 1}, (7, 11)),
+    ({"padding": 2, "dilation": 2}, (13, 5)),
+    ({"stride": 2, "padding": 1, "groups": 4, "deformable_groups": 2}, (9, 16)),
+    ({"padding": 1, "groups": 2}, (1, 3)),
+]
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+@pytest.mark.parametrize("run", [on_onnxruntime, on_openvino])
+@pytest.mark.parametrize(("geometry", "size"), CASES)
+def test_every_runtime_computes_what_pytorch_does(run, geometry, size, dynamic):
+    convolution = DeformConvolution(**geometry)
+    arrays = random_inputs(convolution, size)
+    expected = expect(convolution, arrays)
+    assert expected.std() > 0.5
+    out = run(build(convolution, arrays, dynamic=dynamic), arrays[:3])
+    np.testing.assert_allclose(out, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("run", [on_onnxruntime, on_openvino])
+def test_one_body_serves_half_precision_and_samples_in_single(run):
+    """In FP16 a column beyond 256 would be a quarter pixel off."""
+    convolution = DeformConvolution(padding=1)
+    arrays = random_inputs(convolution, (3, 600), np.float16)
+    expected = expect(convolution, arrays)
+    out = run(build(convolution, arrays), arrays[:3])
+    assert out.dtype == np.float16
+    np.testing.assert_allclose(out, expected, atol=4e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("opset", [17, 18, 19])
+def test_opsets_pass_the_checker_and_agree(opset):
+    convolution = DeformConvolution(padding=1)
+    arrays = random_inputs(convolution, (6, 5))
+    model = build(convolution, arrays, opset=opset, dynamic=False)
+    onnx.checker.check_model(model, full_check=True)
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    assert len(inferred.functions) == 1
+    np.testing.assert_allclose(
+        on_onnxruntime(model, arrays[:3]), expect(convolution, arrays), atol=2e-5
+    )
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_exporter_leaves_one_node(bias):
+    torch.manual_seed(0)
+    module = ModulatedDeformConv2d(in_dim=8, out_dim=6, kernel_size=3, padding=1, bias=bias).eval()
+    if bias:
+        torch.nn.init.normal_(module.bias)
+    convolution = module.convolution
+    arrays = random_inputs(convolution, (6, 5), out_dim=6)[:3]
+    inputs = tuple(map(torch.from_numpy, arrays))
+    with torch.no_grad():
+        expected = module(*inputs).numpy()
+    module.convolution = ModulatedDeformConvNode(convolution)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter about its own internals
+        model = torch.onnx.export(
+            module,
+            inputs,
+            input_names=["x", "offset", "mask"],
+            dynamo=True,
+            opset_version=18,
+            dynamic_shapes=({0: "B"}, {0: "B"}, {0: "B"}),
+            verbose=False,
+        ).model_proto
+    assert [n.op_type for n in model.graph.node] == [OP_TYPE, *["Add"] * bias]
+    model.functions.append(modulated_deform_conv_function(18))
+    for batch in (2, 1):
+        out = on_onnxruntime(model, [x[:batch] for x in arrays])
+        np.testing.assert_allclose(out, expected[:batch], atol=2e-5)
+
+
+def test_the_node_is_as_tensorrt_s_plugin_wants_it():
+    convolution = DeformConvolution(stride=2, padding=3, dilation=4, groups=5, deformable_groups=6)
+    assert attributes(convolution) == {
+        "stride": [2, 2],
+        "padding": [3, 3],
+        "dilation": [4, 4],
+        "group": 5,
+        "deformable_group": 6,
+        "plugin_namespace": "",
+        "plugin_version": "1",
+    }
+
+
+def test_tensorrt_builds_it_for_a_t4_in_half_precision(tmp_path):
+    pytest.importorskip("tensorrt_rtx")
+    convolution = DeformConvolution(padding=1)
+    arrays = random_inputs(convolution, (64, 64), np.float16, in_dim=128, out_dim=128, batch=1)
+    file = tmp_path / "node.onnx"
+    onnx.save(build(convolution, arrays, dynamic=False), file)
+    script = Path(__file__).with_name("tensorrt_rtx_build.py")
+    result = subprocess.run(
+        [sys.executable, script, file, "SM75"], capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["layers"] > 10
