@@ -3,6 +3,8 @@
 TensorRT ships a plugin `ModulatedDeformConv2d` (github.com/NVIDIA/TensorRT, plugin/
 modulatedDeformConvPlugin). The node has its inputs (input, offset, mask, weight; all FP32 or all
 FP16), its output, its layout of offsets, and its five attributes under the same names and types.
+In FP16 the plugin rounds sampling points to FP16 too, to a quarter pixel beyond column 256; the
+function does not.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from plugins import DOMAIN
 from train.models.deform_conv import DeformConvolution
 
 OP_TYPE = "ModulatedDeformConv2d"
-# The version of TensorRT 8.6 to 10.x; 10.10 added "2", which takes and gives the same.
+# In TensorRT since 8.6 and still in 11.1; "2", added with 10.11, takes and gives the same.
 PLUGIN = {"plugin_namespace": "", "plugin_version": "1"}
 
 # Sampling runs in FP32, since a column such as 200.3 has no room in FP16; the product with the
@@ -150,7 +152,11 @@ $name <stride, padding, dilation, group, deformable_group, plugin_namespace, plu
 
 
 def attributes(convolution: DeformConvolution) -> dict[str, int | list[int] | str]:
-    """The attributes of a ModulatedDeformConv2d node."""
+    """The attributes of a ModulatedDeformConv2d node.
+
+    Pairs are of equal numbers: the plugin takes the first of each for the width, without saying
+    so, while mmdeploy's plugin takes it for the height.
+    """
     return {
         "stride": [convolution.stride] * 2,
         "padding": [convolution.padding] * 2,

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from onnx import FunctionProto, ModelProto, helper
 from torch import nn
 
-from export import deform_attention
+from export import deform_attention, deform_conv
 from export.deform_attention import DeformableSamplingNode, deform_attention_function
+from export.deform_conv import ModulatedDeformConvNode, modulated_deform_conv_function
 from export.prototype_attention import PrototypeAttentionNode, prototype_attention_function
 from plugins import DOMAIN, OP_TYPE
+from train.models.deform_conv import DeformConvolution
 from train.models.emca import PrototypeAttention
 from train.models.msdeform import DeformableSampling
 
@@ -21,6 +23,7 @@ OLDEST_OPSET = 17
 FUNCTIONS: dict[str, Callable[[int], FunctionProto]] = {
     OP_TYPE: prototype_attention_function,
     deform_attention.OP_TYPE: deform_attention_function,
+    deform_conv.OP_TYPE: modulated_deform_conv_function,
 }
 
 
@@ -30,6 +33,8 @@ def _node(module: nn.Module) -> nn.Module | None:
         return PrototypeAttentionNode(num_heads=module.num_heads)
     if isinstance(module, DeformableSampling):
         return DeformableSamplingNode()
+    if isinstance(module, DeformConvolution):
+        return ModulatedDeformConvNode(module)
     return None
 
 

@@ -109,7 +109,7 @@ def test_every_runtime_computes_what_pytorch_does(run, geometry, size, dynamic):
 
 @pytest.mark.parametrize("run", [on_onnxruntime, on_openvino])
 def test_one_body_serves_half_precision_and_samples_in_single(run):
-    """In FP16 a column beyond 256 would be a quarter pixel off."""
+    """In FP16 neighbouring columns beyond 512 are half a pixel apart."""
     convolution = DeformConvolution(padding=1)
     arrays = random_inputs(convolution, (3, 600), np.float16)
     expected = expect(convolution, arrays)

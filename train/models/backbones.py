@@ -76,7 +76,7 @@ class SwiftFormerMaps(FeatureMaps):
 
     Each map gets a batch norm of its own, as in its authors' segmentation; ImageNet weights have
     none. The attention of transformers weighs all tokens alike (a softmax over one element), so
-    `w_g` neither matters nor learns; its authors' later code divides by a norm over the tokens.
+    `w_g` neither matters nor learns; its authors later normalised the weights over the tokens.
     """
 
     def __init__(self, model: nn.Module, channels: list[int]) -> None:

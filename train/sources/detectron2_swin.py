@@ -32,8 +32,8 @@ def swin_name(state: Mapping[str, Tensor]) -> str:
         if (match := re.match(r"backbone\.layers\.(\d)\.blocks\.(\d+)\.", name))
     }
     depths = tuple(sum(f".{stage}.blocks." in block for block in blocks) for stage in range(4))
-    table = state["backbone.layers.0.blocks.0.attn.relative_position_bias_table"].shape[0]
-    window = WINDOW_OF_TABLE.get(table)
+    table = state.get("backbone.layers.0.blocks.0.attn.relative_position_bias_table")
+    window = None if table is None else WINDOW_OF_TABLE.get(len(table))
     for name, known in SWIN.items():
         if (known[0], known[1], known[3]) == (width, depths, window):
             return name

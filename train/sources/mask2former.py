@@ -19,6 +19,11 @@ from train.sources.keymap import Convert, Rule, convert
 
 NUM_HEADS = 8  # of every released model; shapes do not tell it
 POINTS_AND_LEVELS = (4, 3)
+ENCODER = "transformer.encoder.layers."
+_PIXEL_DECODER = re.compile(
+    r"sem_seg_head\.(?:pixel_decoder\.)?"
+    r"((?:input_proj|transformer|adapter_1|layer_1|mask_features)\..+)"
+)
 
 
 def read_hugging_face(state: Mapping[str, Tensor], config: Mask2FormerConfig) -> Imported:
@@ -30,11 +35,12 @@ def read_hugging_face(state: Mapping[str, Tensor], config: Mask2FormerConfig) ->
     Raises:
         UserError: a backbone or an option that we do not have.
     """
-    if config.pre_norm or config.enforce_input_projection or config.activation_function != "relu":
-        raise UserError(
-            "Mask2Former with pre_norm, enforce_input_projection or another activation than relu "
-            "is not supported; the released models have none of them"
-        )
+    for name, wanted in (("pre_norm", False), ("activation_function", "relu")):
+        if (value := getattr(config, name)) != wanted:
+            raise UserError(
+                f"Mask2Former with {name}={value} is not supported; the released models have "
+                f"{name}={wanted}"
+            )
     backbone = backbone_name(config.backbone_config)
     model = ModelConfig(
         backbone=backbone,
@@ -49,7 +55,7 @@ def read_hugging_face(state: Mapping[str, Tensor], config: Mask2FormerConfig) ->
         decoder_layers=config.decoder_layers - 1,
         feedforward_dim=config.dim_feedforward,
         pre_norm=False,
-        project_levels=False,
+        project_levels=config.enforce_input_projection,
         cross_attention="masked",
     )
     rules = [
@@ -83,6 +89,7 @@ def _hugging_face_rules(state: Mapping[str, Tensor]) -> list[Rule]:
         (r"model\.transformer_module\.queries_embedder\.(.+)", r"decoder.query_embed.\1"),
         (r"model\.transformer_module\.queries_features\.(.+)", r"decoder.query_feat.\1"),
         (r"model\.transformer_module\.level_embed\.(.+)", r"decoder.level_embed.\1"),
+        (r"model\.transformer_module\.input_projections\.(.+)", r"decoder.input_proj.\1"),
         (layer + r"self_attn\.q_proj\.(weight|bias)", stacked(state, attention + "self_attn")),
         (layer + r"self_attn\.[kv]_proj\.(weight|bias)", stacked_elsewhere),
         (layer + r"self_attn\.out_proj\.(.+)", attention + r"self_attn.out_proj.\2"),
@@ -119,7 +126,7 @@ def stacked_elsewhere(match: re.Match[str], tensor: Tensor) -> dict[str, Tensor]
 
 def matches(state: Mapping[str, Tensor]) -> bool:
     """Whether this is a Mask2Former state dict in detectron2's names."""
-    return any(".pixel_decoder.transformer.encoder.layers." in name for name in state)
+    return any(_PIXEL_DECODER.match(name) and f".{ENCODER}" in name for name in state)
 
 
 def read(state: Mapping[str, Tensor]) -> Imported:
@@ -135,71 +142,61 @@ def read(state: Mapping[str, Tensor]) -> Imported:
     else:
         backbone = backbone_of(state)
         rules = [*resnet_rules(), *rules]
-    return Imported(
-        "Mask2Former (detectron2)", _config(state, backbone), _classes(state), convert(state, rules)
-    )
-
-
-def _classes(state: Mapping[str, Tensor]) -> int:
-    return state["sem_seg_head.predictor.class_embed.weight"].shape[0] - 1
-
-
-def _config(state: Mapping[str, Tensor], backbone: str) -> ModelConfig:
-    """All that the shapes tell."""
-    pixel, predictor = "sem_seg_head.pixel_decoder.", "sem_seg_head.predictor."
-    encoder = pixel + "transformer.encoder.layers."
+    conversion = convert(state, rules)
     try:
-        conv_dim = state[encoder + "0.linear1.weight"].shape[1]
-        queries = _first(
-            state, (predictor + "query_feat.weight", predictor + "static_query.weight")
-        )
-        samples = state[encoder + "0.self_attn.attention_weights.weight"].shape[0]
-        config = ModelConfig(
-            backbone=backbone,
-            pixel_decoder="msdeform",
-            encoder_layers=_count(state, encoder),
-            encoder_feedforward_dim=state[encoder + "0.linear1.weight"].shape[0],
-            conv_dim=conv_dim,
-            mask_dim=state[pixel + "mask_features.weight"].shape[0],
-            hidden_dim=queries.shape[1],
-            num_queries=queries.shape[0],
-            num_heads=NUM_HEADS,
-            decoder_layers=_count(state, predictor + "transformer_ffn_layers."),
-            feedforward_dim=state[predictor + "transformer_ffn_layers.0.linear1.weight"].shape[0],
-            pre_norm=False,
-            project_levels=predictor + "input_proj.0.weight" in state,
-            cross_attention="masked",
-        )
+        classes = conversion.tensors["decoder.class_embed.weight"].shape[0] - 1
+        model = _config(conversion.tensors, backbone)
     except KeyError as error:
-        raise UserError(f"the Mask2Former checkpoint lacks '{error.args[0]}'") from None
+        raise UserError(
+            f"the Mask2Former checkpoint lacks what becomes '{error.args[0]}'; give the whole "
+            "model's state dict"
+        ) from None
+    return Imported("Mask2Former (detectron2)", model, classes, conversion)
+
+
+def _config(tensors: Mapping[str, Tensor], backbone: str) -> ModelConfig:
+    """All that the shapes of the converted tensors tell."""
+    encoder = f"pixel_decoder.{ENCODER}"
+    encoder_feedforward, conv_dim = tensors[encoder + "0.linear1.weight"].shape
+    num_queries, hidden_dim = tensors["decoder.query_feat.weight"].shape
+    samples = tensors[encoder + "0.self_attn.attention_weights.weight"].shape[0]
     points, levels = POINTS_AND_LEVELS
     if samples != NUM_HEADS * points * levels:
         raise UserError(
             f"deformable attention takes {samples} samples, not {NUM_HEADS} heads x {levels} "
             f"levels x {points} points; only that form of Mask2Former is supported"
         )
-    return config
+    return ModelConfig(
+        backbone=backbone,
+        pixel_decoder="msdeform",
+        encoder_layers=_count(tensors, encoder),
+        encoder_feedforward_dim=encoder_feedforward,
+        conv_dim=conv_dim,
+        mask_dim=tensors["pixel_decoder.mask_features.weight"].shape[0],
+        hidden_dim=hidden_dim,
+        num_queries=num_queries,
+        num_heads=NUM_HEADS,
+        decoder_layers=_count(tensors, "decoder.transformer_ffn_layers."),
+        feedforward_dim=tensors["decoder.transformer_ffn_layers.0.linear1.weight"].shape[0],
+        pre_norm=False,
+        project_levels="decoder.input_proj.0.weight" in tensors,
+        cross_attention="masked",
+    )
 
 
-def _first(state: Mapping[str, Tensor], prefix: str, names: tuple[str, ...]) -> Tensor:
-    for name in names:
-        if prefix + name in state:
-            return state[prefix + name]
-    raise KeyError(prefix + names[0])
-
-
-def _count(state: Mapping[str, Tensor], prefix: str) -> int:
-    numbers = {name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)}
-    return len(numbers)
+def _count(tensors: Mapping[str, Tensor], prefix: str) -> int:
+    """Entries of the module list whose tensors start with `prefix`."""
+    return len({name[len(prefix) :].split(".")[0] for name in tensors if name.startswith(prefix)})
 
 
 def _detectron2_rules() -> list[Rule]:
-    head = r"sem_seg_head\."
+    predictor = r"sem_seg_head\.predictor\."
     return [
-        # Its name before the code was released.
-        (head + r"predictor\.static_query\.(.+)", r"decoder.query_feat.\1"),
-        (head + r"predictor\.(.+)", r"decoder.\1"),
-        (head + r"(pixel_decoder\..+)", r"\1"),
+        # Names from before the code was released, which files of the model zoo may still have:
+        # static_query, and the pixel decoder's tensors right beneath the head.
+        (predictor + r"static_query\.(.+)", r"decoder.query_feat.\1"),
+        (predictor + r"(.+)", r"decoder.\1"),
+        (_PIXEL_DECODER.pattern, r"pixel_decoder.\1"),
         (r"criterion\.empty_weight", None),
         (r"pixel_(mean|std)", None),
     ]

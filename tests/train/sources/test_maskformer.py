@@ -14,7 +14,6 @@ from train.models import build_model
 from train.models.backbones import STAGES
 from train.sources.maskformer import read_hugging_face
 
-
 DECODER = {
     "d_model": 32, "num_queries": 6, "decoder_layers": 2, "decoder_ffn_dim": 48,
     "decoder_attention_heads": 4,
