@@ -18,7 +18,7 @@ install: $(STAMP) ## make .venv with everything the other targets need
 $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed \
-	    --constraint constraints.txt --editable '.[export,dev,$(DEVICE)]'
+	    --constraint constraints.txt --editable '.[export,plot,dev,$(DEVICE)]'
 	touch $@
 
 demo: $(STAMP) ## train, export, FP16, INT8, bench and report on generated street scenes
@@ -32,7 +32,7 @@ demo: $(STAMP) ## train, export, FP16, INT8, bench and report on generated stree
 	@cat docs/own-data.txt
 
 # A process for each stage, as in use: torch, onnxruntime and OpenVINO each bring their own threads.
-PARTS := segdata plugins train export calibration runtime test_pipeline.py
+PARTS := segdata plugins train export calibration runtime test_pipeline.py test_baselines.py
 test: $(STAMP) ## prove the code
 	set -e; for part in $(PARTS); do $(BIN)/python -m pytest tests/$$part; done
 

@@ -12,95 +12,45 @@ import dataclasses
 import shlex
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
-import onnx
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from transformers import SegformerConfig, SegformerForSemanticSegmentation
+from torch import nn
+from untrained import export_untrained, model_config, network
 
 from calibration.fp16 import cast_file
 from calibration.int8 import quantize_file
-from export.passes import finish
-from export.to_onnx import export_model
-from export.wrapper import DeployModel
 from runtime.backends import load
 from runtime.measure import measure
 from runtime.results import json_output, origin
-from segdata.card import ModelCard
-from segdata.classes import ADE20K, IGNORE_INDEX
 from segdata.cli import Parser, run
 from segdata.datasets import open_dataset
-from segdata.preprocess import MEAN, STD
-from train.config import ModelConfig, load_config
-from train.models import build_model
+from train.config import ModelConfig
 
 SIZE = (512, 512)
 BACKENDS = ("onnxruntime", "openvino")
 EMCA, SEGFORMER = "EMCA-ResNet18", "SegFormer-B0"
 
 
-class Segformer(nn.Module):
-    """SegFormer-B0 between the same first and last steps as our own models."""
-
-    head = "labels"
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__()
-        config = SegformerConfig(num_labels=num_classes, attn_implementation="eager")
-        self.model = SegformerForSemanticSegmentation(config)
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
-
-    def forward(self, image: Tensor) -> Tensor:
-        """NxHxWx3 uint8 RGB -> NxHxW uint8."""
-        x = (image.float().permute(0, 3, 1, 2) - self.mean) / self.std
-        scores = F.interpolate(
-            self.model(x).logits, size=image.shape[1:3], mode="bilinear", align_corners=False
-        )
-        return scores.argmax(dim=1).to(torch.uint8)
-
-
 def emca_config() -> ModelConfig:
     """The widths of the ResNet-18 preset with the 100 queries that 150 classes want."""
-    return dataclasses.replace(load_config("camvid_resnet18").model, num_queries=100)
+    return model_config("camvid_resnet18", num_queries=100)
 
 
 def networks() -> dict[str, nn.Module]:
     """Both networks, ready for export."""
-    torch.manual_seed(0)
-    classes = len(ADE20K.classes)
-    emca = DeployModel(build_model(emca_config(), num_classes=classes), head="labels")
-    return {EMCA: emca.eval(), SEGFORMER: Segformer(classes).eval()}
+    return {
+        EMCA: network(emca_config()),
+        SEGFORMER: network(model_config("ade20k_segformer_b0")),
+    }
 
 
 def write_files(
     name: str, model: nn.Module, folder: Path, data: str
 ) -> tuple[dict[str, Path], float]:
     """FP32, FP16 and INT8 files of a network, and the seconds its export took."""
-    began = time.perf_counter()
-    file = export_model(model, size=SIZE)
-    card = ModelCard(
-        classes=ADE20K.classes,
-        palette=ADE20K.palette,
-        mean=MEAN,
-        std=STD,
-        ignore_index=IGNORE_INDEX,
-        input_size=SIZE,
-        head="labels",
-        precision="fp32",
-        checkpoint_sha256="",
-        trained_iterations=0,
-        versions={},
-        command="",
-    )
-    finish(file, card)
     paths = {kind: folder / f"{name}.{kind}.onnx" for kind in ("FP32", "FP16", "INT8")}
-    onnx.save(file, paths["FP32"])
-    seconds = time.perf_counter() - began
+    seconds = export_untrained(model, paths["FP32"], size=SIZE)
     cast_file(paths["FP32"], paths["FP16"])
     quantize_file(paths["FP32"], paths["INT8"], data=data, images=8)
     return paths, seconds

@@ -13,6 +13,8 @@ import yaml
 
 from segdata.errors import UserError, nearest
 
+GROUPS = 32  # of every group norm
+
 PRESETS = Path(__file__).parent / "configs"
 
 CHOICES = {
@@ -200,12 +202,25 @@ def check(config: Config) -> Config:
                 continue
             bound = f"at most {most}" if number > most else f"at least {least}"
             raise UserError(f"{key}={number}: must be {bound if key not in OPEN else 'positive'}")
-    dim, heads = config.model.hidden_dim, config.model.num_heads
-    if dim % 4 or dim % heads:
-        raise UserError(
-            f"model.hidden_dim={dim}: must be a multiple of 4 and of model.num_heads={heads}"
-        )
+    _check_widths(config.model)
     return config
+
+
+def _check_widths(model: ModelConfig) -> None:
+    if model.architecture not in ("mask2former", "maskformer"):
+        return
+    heads = model.num_heads
+    if model.hidden_dim % 4 or model.hidden_dim % heads:
+        raise UserError(
+            f"model.hidden_dim={model.hidden_dim}: must be a multiple of 4 and of "
+            f"model.num_heads={heads}"
+        )
+    normed = model.architecture == "maskformer" or model.pixel_decoder == "msdeform"
+    if normed and (model.conv_dim % GROUPS or model.conv_dim % heads):
+        raise UserError(
+            f"model.conv_dim={model.conv_dim}: must be a multiple of {GROUPS} (group norm) and of "
+            f"model.num_heads={heads}"
+        )
 
 
 def set_key(config: Config, key: str, value: Any) -> None:

@@ -12,33 +12,90 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from segdata.errors import UserError
 
+NUMBERS = "biuf"  # kinds of dtype
+LARGEST = 8  # bytes of a number that torch knows too
+
+
+class _Type:
+    """A dtype as NumPy pickles it: made from its name, then told its byte order.
+
+    NumPy's own would also take flags from the file, and a forged object type among them makes it
+    follow addresses that the file names.
+    """
+
+    def __init__(self, name: str, *_: Any) -> None:
+        self.dtype = np.dtype(str(name))
+        if self.dtype.kind not in NUMBERS or self.dtype.itemsize > LARGEST:
+            raise UserError(f"a pickle that holds an array of type '{self.dtype}', not of numbers")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+    def read(self, data: bytes | str) -> NDArray[Any]:
+        """The numbers in `data`, in this machine's byte order."""
+        raw = data.encode("latin1") if isinstance(data, str) else data  # str: of Python 2
+        return np.frombuffer(raw, self.dtype).astype(self.dtype.newbyteorder("="))
+
+
+class _Array:
+    """Stands where the file has an ndarray."""
+
+    value: NDArray[Any] = np.empty(0)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, fortran, data = state
+        self.value = dtype.read(data).reshape(shape, order="F" if fortran else "C")
+
+
+def _reconstruct(*_: Any) -> _Array:
+    return _Array()
+
+
+def _from_buffer(data: bytes, dtype: _Type, shape: tuple[int, ...], order: str, *_: Any) -> _Array:
+    array = _Array()
+    array.__setstate__((1, shape, dtype, order == "F", data))
+    return array
+
+
+def _scalar(dtype: _Type, data: bytes | str) -> Any:
+    return dtype.read(data)[0].item()
+
+
 # What rebuilding a NumPy array takes, under the names of old and new releases. A name leads to
 # our own table, never to an import.
-_ARRAYS = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+_ARRAYS: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Type,
     **{
-        (f"numpy.{core}.multiarray", name): getattr(np._core.multiarray, name)
+        (f"numpy.{core}.{module}", name): ours
         for core in ("core", "_core")
-        for name in ("_reconstruct", "scalar")
+        for module, name, ours in (
+            ("multiarray", "_reconstruct", _reconstruct),
+            ("multiarray", "scalar", _scalar),
+            ("numeric", "_frombuffer", _from_buffer),  # protocol 5
+        )
     },
-    ("collections", "OrderedDict"): OrderedDict,
 }
+_OTHERS = {("collections", "OrderedDict"): OrderedDict}
+REMEDY = "save its state_dict() alone"
 
 
 class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("_codecs", "encode"):  # how Python 2 wrote an array's bytes
             return _latin1
-        if (module, name) not in _ARRAYS:
+        known = _ARRAYS | _OTHERS
+        if (module, name) not in known:
             raise UserError(
-                f"a pickle that holds '{module}.{name}'; only arrays and plain containers are read"
+                f"a pickle that holds '{module}.{name}'; only arrays and plain containers are "
+                f"read: {REMEDY}"
             )
-        return _ARRAYS[module, name]
+        return known[module, name]
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -67,7 +124,7 @@ def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             state = tree[key]
             break
     if not isinstance(state, Mapping):
-        raise UserError(f"'{path}' holds a {type(tree).__name__}, not a state dict")
+        raise UserError(f"'{path}' holds no state dict but a value of type {type(tree).__name__}")
     tensors = {str(name): _tensor(value) for name, value in state.items() if _is_array(value)}
     if not tensors:
         raise UserError(f"'{path}' holds no tensors")
@@ -83,12 +140,12 @@ def load_tensors(path: Path) -> Any:
     if not path.is_file():
         raise UserError(f"no checkpoint at '{path}'")
     try:
-        with (
-            warnings.catch_warnings(),
-            torch.serialization.safe_globals(list(_numpy_scalars())),
-        ):
+        arrays = [(ours, ".".join(name)) for name, ours in _ARRAYS.items()]
+        with warnings.catch_warnings(), torch.serialization.safe_globals(arrays):
             warnings.simplefilter("ignore")  # torch comments on pickles that it then refuses
             return torch.load(path, map_location="cpu", weights_only=True)
+    except UserError as error:
+        raise UserError(f"'{path}' is {error}") from None
     except Exception as error:  # damaged bytes make torch raise almost anything
         refused = isinstance(error, pickle.UnpicklingError) and (
             "weights_only" in str(error) or "Unsupported" in str(error)
@@ -96,9 +153,9 @@ def load_tensors(path: Path) -> Any:
         kind = re.search(r"(?:GLOBAL|class|function) `?([\w.]+)", str(error)) if refused else None
         raise UserError(
             f"'{path}' is a pickle that holds more than tensors and plain values"
-            f"{f' ({kind[1]})' if kind else ''}; refused"
+            f"{f' ({kind[1]})' if kind else ''}; refused: {REMEDY}"
             if refused
-            else f"'{path}' is no readable checkpoint: damaged or truncated"
+            else f"'{path}' is no readable checkpoint: damaged or truncated; copy it again"
         ) from None
 
 
@@ -110,22 +167,15 @@ def _unpickle(path: Path) -> Any:
             return _ArraysOnly(file, encoding="latin1").load()
     except UserError as error:
         raise UserError(f"'{path}' is {error}") from None
-    except Exception as error:  # damaged bytes make pickle raise almost anything
-        raise UserError(f"'{path}' is no readable pickle: {type(error).__name__}") from None
-
-
-def _numpy_scalars() -> Mapping[Any, None]:
-    """Types of the numbers that training frameworks leave beside the weights."""
-    kinds = (np.float64, np.float32, np.int64, np.int32, np.bool_)
-    dtypes = [type(np.dtype(kind)) for kind in kinds]
-    return dict.fromkeys([np._core.multiarray.scalar, np.dtype, *kinds, *dtypes])
+    except Exception:  # damaged bytes make pickle raise almost anything
+        raise UserError(
+            f"'{path}' is no readable pickle: damaged or truncated; copy it again"
+        ) from None
 
 
 def _is_array(value: Any) -> bool:
-    return isinstance(value, Tensor) or (
-        isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
-    )
+    return isinstance(value, (Tensor, _Array))
 
 
-def _tensor(value: Any) -> Tensor:
-    return value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
+def _tensor(value: Tensor | _Array) -> Tensor:
+    return value if isinstance(value, Tensor) else torch.from_numpy(value.value)

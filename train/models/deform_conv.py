@@ -54,10 +54,10 @@ class DeformConvolution(nn.Module):
         batch, out_dim = x.shape[0], weight.shape[0]
         rows, columns = self.sampling_points(offset, weight.shape[-2:])
         samples = sample(x, rows, columns, mask).to(x.dtype)
-        samples = samples.view(batch, self.groups, -1, samples.shape[-1])
-        out = weight.view(self.groups, out_dim // self.groups, -1) @ samples
-        out = out.view(batch, out_dim, *offset.shape[-2:])
-        return out if bias is None else out + bias.to(out.dtype).view(-1, 1, 1)
+        samples = samples.reshape(batch, self.groups, -1, samples.shape[-1])
+        out = weight.reshape(self.groups, out_dim // self.groups, -1) @ samples
+        out = out.reshape(batch, out_dim, *offset.shape[-2:])
+        return out if bias is None else out + bias.to(out.dtype).reshape(-1, 1, 1)
 
     def sampling_points(self, offset: Tensor, kernel: torch.Size) -> tuple[Tensor, Tensor]:
         """Where each kernel point of each output looks, in FP32 whatever the offsets are in.

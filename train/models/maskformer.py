@@ -11,10 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdata.errors import UserError
+from train.config import GROUPS
 from train.models.decoder import MLP, Predictions, sine_positions
 from train.models.mask2former import Mask2Former
-
-GROUPS = 32  # of the pyramid's group norms
 
 
 def build_maskformer(

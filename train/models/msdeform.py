@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from train.config import GROUPS
 from train.models.decoder import sine_positions
 
 LEVELS = 3
 POINTS = 4
-GROUPS = 32  # of group norm
 
 Sizes = list[tuple[int, int]]
 

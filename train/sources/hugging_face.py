@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from huggingface_hub import model_info
+from huggingface_hub.errors import RepositoryNotFoundError
 from torch import Tensor
 from transformers import (
     AutoConfig,
@@ -43,6 +46,7 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+HUB_TIMEOUT = 10.0  # seconds
 # What changes the computation but no shape.
 SEGFORMER_FIXED = ("num_attention_heads", "sr_ratios", "strides", "hidden_act", "layer_norm_eps")
 READERS: dict[str, tuple[type[PreTrainedModel], Callable[..., Imported]]] = {
@@ -58,41 +62,91 @@ def read(source: str) -> Imported:
     Raises:
         UserError: nothing there, no network, another kind of model, damaged or foreign weights.
     """
-    config = _try(source, lambda: AutoConfig.from_pretrained(source))
+    with _quiet():
+        return _read(source, {} if Path(source).is_dir() else {"local_files_only": _away(source)})
+
+
+def _read(source: str, options: dict[str, bool]) -> Imported:
+    config = _try(source, lambda: AutoConfig.from_pretrained(source, **options))
     if config.model_type not in READERS:
         raise UserError(
             f"'{source}' is a {config.model_type} model; supported: {', '.join(READERS)}"
         )
-    _check_normalization(source)
+    _check_normalization(source, options)
     cls, reader = READERS[config.model_type]
     model, info = _try(
         source,
         lambda: cls.from_pretrained(
-            source, output_loading_info=True, ignore_mismatched_sizes=True, dtype="float32"
+            source,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            dtype="float32",
+            **options,
         ),
     )
+    try:
+        imported = reader(model.state_dict(), model.config)
+    except UserError as error:
+        raise UserError(f"'{source}': {error}") from None
+    _check_complete(source, info, imported, cls.__name__)
+    names = tuple(str(model.config.id2label[i]) for i in sorted(model.config.id2label))
+    return imported._replace(classes=names)
+
+
+def _check_complete(source: str, info: dict[str, Any], imported: Imported, kind: str) -> None:
+    """Refuse a file that does not fill the model; enter what it holds besides in the account."""
+    conversion = imported.conversion
     if mismatched := sorted(info["mismatched_keys"]):
         name, theirs, ours = mismatched[0]
         raise UserError(
             f"'{source}': tensor '{name}' is {tuple(theirs)}, its config.json asks for "
             f"{tuple(ours)}"
         )
-    if missing := sorted(info["missing_keys"]):
+    # Older releases stored an index for each window attention, and Swin without its last norm.
+    if missing := sorted(set(info["missing_keys"]) - set(conversion.unneeded)):
         raise UserError(
-            f"'{source}' lacks {len(missing)} tensors, first '{missing[0]}'; "
-            f"is it a {cls.__name__}?"
+            f"'{source}' lacks {len(missing)} tensors, first '{missing[0]}'; is it a {kind}?"
         )
-    imported = reader(model.state_dict(), model.config)
-    names = tuple(str(model.config.id2label[i]) for i in sorted(model.config.id2label))
-    imported.conversion.left_over.extend(sorted(info["unexpected_keys"]))
-    return imported._replace(classes=names)
+    for name in sorted(info["unexpected_keys"]):
+        known = name.endswith("relative_position_index")
+        (conversion.unneeded if known else conversion.left_over).append(name)
+
+
+def _away(source: str) -> bool:
+    """Whether the hub cannot be asked; then the library's cache is all there is.
+
+    One question, since the library repeats each of its own for half a minute.
+    """
+    try:
+        model_info(source, timeout=HUB_TIMEOUT)
+    except RepositoryNotFoundError:  # or one that asks for consent
+        raise UserError(
+            f"'{source}' is neither a file nor a folder here, and the Hugging Face hub has no "
+            "model of that name that you may read; correct the name or run: hf auth login"
+        ) from None
+    except Exception:  # no network, or whatever else keeps the hub from answering
+        return True
+    return False
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What the libraries say of retries and of their own internals is not the user's concern."""
+    verbosity, logger = hf_logging.get_verbosity(), logging.getLogger("huggingface_hub")
+    level, bars = logger.level, hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(verbosity)
+        logger.setLevel(level)
+        if bars:
+            hf_logging.enable_progress_bar()
 
 
 def _try(source: str, load: Callable[[], Any]) -> Any:
-    # What the libraries say of retries and of their own internals is not the user's concern.
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         return load()
     except Exception as error:  # damaged files make the libraries below raise almost anything
@@ -108,14 +162,22 @@ def _try(source: str, load: Callable[[], Any]) -> Any:
         ) from None
 
 
-def _check_normalization(source: str) -> None:
+def _check_normalization(source: str, options: dict[str, bool]) -> None:
     """Refuse a model that was trained on pixels normalised in another way than ours."""
     path = cached_file(
-        source, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False
+        source,
+        "preprocessor_config.json",
+        _raise_exceptions_for_missing_entries=False,
+        **options,
     )
     if path is None:
         return
-    settings = json.loads(Path(path).read_text())
+    try:
+        settings = dict(json.loads(Path(path).read_text()))
+    except ValueError as error:
+        raise UserError(
+            f"'{source}': preprocessor_config.json cannot be read: {error}; fetch it again"
+        ) from None
     for key, ours in (("image_mean", MEAN), ("image_std", STD)):
         theirs = settings.get(key)
         if theirs is not None and not np.allclose(255 * np.asarray(theirs), ours, atol=0.5):

@@ -28,7 +28,7 @@ def check_task(source: str, imported: Imported) -> None:
     Raises:
         UserError: a panoptic or instance checkpoint, by its name or its number of classes.
     """
-    named = re.search(r"panoptic|instance", Path(source).name)
+    named = re.search(r"panoptic|instance", Path(source).name.lower())
     task = f"a{'n' if named[0][0] == 'i' else ''} {named[0]}" if named else None
     if imported.model.architecture in MASK_CLASSIFIERS:
         task = task or OTHER_TASKS.get(imported.num_classes)
