@@ -20,6 +20,13 @@ from segdata.errors import UserError
 LEVELS = 127  # -127..127: with -128 a symmetric range would not be symmetric
 
 _MATRIX_PRODUCTS = {"MatMul", "Gemm"}
+# Inputs of the custom ops that decide rather than carry: mask logits; where deformable operators
+# sample, and with which weights.
+_DECIDING_INPUTS = {
+    OP_TYPE: (2,),
+    "MultiscaleDeformableAttnPlugin_TRT": (3, 4),
+    "ModulatedDeformConv2d": (1, 2),
+}
 _COMPARISONS = {"Less", "LessOrEqual", "Greater", "GreaterOrEqual"}
 _POINTWISE = {"Relu", "Clip", "LeakyRelu", "HardSwish", "Sigmoid"}
 # Operators that only choose or move values: quantising before them is the same, and lets the
@@ -48,7 +55,7 @@ def place(model: ModelProto) -> Placement:
 
     Left in floating point: the heads (`_heads`), gates (convolutions of a pooled vector, which
     cost nothing and scale whole channels), products of two activations, normalisations, softmax,
-    PrototypeAttention, and every bias.
+    custom ops, which stay whole, and every bias.
     """
     graph = model.graph
     sizes, links = shapes(model), Links(graph)
@@ -80,31 +87,41 @@ def _channel_axis(node: NodeProto, links: Links) -> int | None:
 
 
 def _heads(graph: GraphProto, links: Links) -> set[str]:
-    """Outputs of the matrix products that make class logits and mask embeddings.
+    """Outputs of the layers that make class logits, mask embeddings, and places to sample at.
 
-    They are found walking back from what decides: the outputs of the graph, the mask logits of
-    PrototypeAttention, and whatever is compared with a threshold. Every matrix product before the
-    first normalisation, convolution or residual connection belongs to a head: the weights of the
-    last layers lose names, but not their place, in the export.
+    They are found walking back from what decides: the outputs of the graph, `_DECIDING_INPUTS`,
+    and whatever is compared with a threshold. Every matrix product before the first
+    normalisation, convolution or residual connection belongs to a head: the weights of the last
+    layers lose names, but not their place, in the export. So does that convolution where no
+    product stands between: it classifies pixels or predicts offsets. Behind a product it makes
+    mask features or tokens, as any other convolution.
     """
-    pending = [output.name for output in graph.output]
+    pending = [(output.name, True) for output in graph.output]
     for node in graph.node:
-        if node.op_type == OP_TYPE:
-            pending.append(node.input[2])
+        if node.op_type in _DECIDING_INPUTS:
+            pending.extend((node.input[i], True) for i in _DECIDING_INPUTS[node.op_type])
         elif node.op_type in _COMPARISONS:
-            pending.extend(node.input)
+            pending.extend((name, True) for name in node.input)
     heads, seen = set(), set(pending)
     while pending:
-        node = links.producer.get(pending.pop())
-        if node is None or node.op_type in {"Conv", OP_TYPE, *NORMALISATIONS}:
+        name, direct = pending.pop()
+        node = links.producer.get(name)
+        if node is None or node.op_type in {*_DECIDING_INPUTS, *NORMALISATIONS}:
             continue
         activations = links.activations(node)
+        if node.op_type == "Conv":
+            if direct:
+                heads.add(node.output[0])
+            continue
         if node.op_type == "Add" and len(activations) == 2:
             continue
-        if node.op_type in _MATRIX_PRODUCTS and len(activations) == 1:
-            heads.add(node.output[0])
-        pending.extend(name for name in activations if name not in seen)
-        seen.update(activations)
+        if node.op_type in _MATRIX_PRODUCTS:
+            direct = False
+            if len(activations) == 1:
+                heads.add(node.output[0])
+        before = [(name, direct) for name in activations if (name, direct) not in seen]
+        pending.extend(before)
+        seen.update(before)
     return heads
 
 

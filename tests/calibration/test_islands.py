@@ -6,7 +6,7 @@ from calibration.islands import float32_nodes
 
 def islands(body, inputs="float[2,8] x", outputs="float y"):
     model = onnx.parser.parse_model(
-        f'<ir_version: 9, opset_import: ["" : 18]> net ({inputs}) => ({outputs}) '
+        f'<ir_version: 9, opset_import: ["" : 18, "emca" : 1]> net ({inputs}) => ({outputs}) '
         "<float[8] c = {1,1,1,1,1,1,1,1}, float eps = {1e-12}, int64[1] axes = {-1}> "
         f"{{ {body} }}"
     )
@@ -40,6 +40,16 @@ def islands(body, inputs="float[2,8] x", outputs="float y"):
 )
 def test_found_by_their_shape(body, expected):
     assert islands(body) == expected
+
+
+def test_deformable_attention_with_its_places():
+    """From the offsets in pixels on; values and weights are cast at its door."""
+    body = """
+        v = MatMul (x, c) o = MatMul (x, c) b = Add (o, c) r = Reshape (b, axes) d = Div (r, c)
+        l = Add (d, c) w = MatMul (x, c) p = Softmax (w) q = MatMul (p, c)
+        s = emca.MultiscaleDeformableAttnPlugin_TRT (v, axes, axes, l, q) y = MatMul (s, c)
+    """
+    assert islands(body) == {"b", "r", "d", "l", "s"}
 
 
 def test_image_normalisation_up_to_the_first_layer():

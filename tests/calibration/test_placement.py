@@ -24,7 +24,7 @@ BLOCK = """
     a = Conv <pads = [1,1,1,1]> (x, w1) ar = Relu (a)
     b = Conv <pads = [1,1,1,1]> (ar, w2)
     s = Add (b, x) y0 = Relu (s)
-    c = Conv (y0, w3) y = Relu (c)
+    c = Conv (y0, w3) y = LpNormalization (c)
 """
 KERNELS = {"w1": (4, 4, 3, 3), "w2": (4, 4, 3, 3), "w3": (4, 4, 1, 1), "w4": (4, 4, 1, 1)}
 IMAGE = "float[1,4,8,8] x", "float[1,4,8,8] y"
@@ -60,20 +60,23 @@ def test_a_convolution_that_others_read_too_is_not_fused():
 
 
 def test_pooling_happens_in_int8():
-    body = "r = Relu (x) m = MaxPool <kernel_shape = [1,1]> (r) y = Conv (m, w3)"
+    body = "r = Relu (x) m = MaxPool <kernel_shape = [1,1]> (r) c = Conv (m, w3)"
+    body += "y = LpNormalization (c)"
     assert reads(parse(body, *IMAGE, **KERNELS)) == {"r": {"m"}}
 
 
 def test_pooling_with_a_float_reader_is_left_alone():
-    body = "m = MaxPool <kernel_shape = [1,1]> (x) c = Conv (m, w3) y = Mul (c, m)"
+    body = "m = MaxPool <kernel_shape = [1,1]> (x) c = Conv (m, w3) n = LpNormalization (c) "
+    body += "y = Mul (n, m)"
     assert reads(parse(body, *IMAGE, **KERNELS)) == {"m": {"c"}}
 
 
 def test_gates_stay_float():
     body = """
-        p = GlobalAveragePool (x) g = Conv (p, w4) q = Sigmoid (g) m = Mul (x, q) y = Conv (m, w3)
+        p = GlobalAveragePool (x) g = Conv (p, w4) q = Sigmoid (g) m = Mul (x, q) c = Conv (m, w3)
+        y = LpNormalization (c)
     """
-    assert reads(parse(body, *IMAGE, **KERNELS)) == {"m": {"y"}}
+    assert reads(parse(body, *IMAGE, **KERNELS)) == {"m": {"c"}}
 
 
 LINEAR = {"v1": (8, 8), "v2": (8, 8), "v3": (8, 8)}
@@ -114,6 +117,42 @@ def test_what_is_compared_with_a_threshold_is_a_head():
     """
     model = folded(parse(body, "float[1,5,8] x", "float[1,5,8] y", **LINEAR))
     assert reads(model) == {"x": {"o"}}
+
+
+def test_the_convolution_that_classifies_pixels_is_a_head():
+    body = """
+        a = Conv (x, w4) r = Relu (a) b = Conv (r, w3) size = Constant <value_ints = [1,4,8,8]> ()
+        z = Resize <mode = "linear"> (b, , , size) y = Sigmoid (z)
+    """
+    assert reads(parse(body, *IMAGE, **KERNELS)) == {"x": {"a"}}
+
+
+def test_mask_features_are_no_head():
+    body = """
+        a = Conv (x, w4) flat = Constant <value_ints = [1,4,64]> () f = Reshape (a, flat)
+        y = MatMul (e, f)
+    """
+    inputs = f"{IMAGE[0]}, float[1,5,4] e"
+    assert reads(parse(body, inputs, "float[1,5,64] y", **KERNELS)) == {"x": {"a"}}
+
+
+def test_what_says_where_to_sample_is_a_head():
+    """Offsets and weights of deformable operators; their values are quantised."""
+    body = """
+        v = MatMul (x, v1)
+        o = MatMul (x, v2) l = Add (o, places)
+        w = MatMul (x, v3) p = Softmax (w)
+        s = emca.MultiscaleDeformableAttnPlugin_TRT (v, sizes, starts, l, p)
+        y = LpNormalization (s)
+    """
+    inputs = f"{TOKENS[0]}, int32[1,2] sizes, int32[1] starts"
+    model = parse(body, inputs, TOKENS[1], places=(8,), **LINEAR)
+    assert reads(model) == {"x": {"v"}}
+    body = """
+        o = Conv (x, w1) m = Conv (x, w4) g = Sigmoid (m)
+        s = emca.ModulatedDeformConv2d (x, o, g, w2) c = Conv (s, w3) y = LpNormalization (c)
+    """
+    assert reads(parse(body, *IMAGE, **KERNELS)) == {"s": {"c"}}
 
 
 def test_axes_of_the_output_channels():

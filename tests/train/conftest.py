@@ -1,39 +1,13 @@
-"""A network and a run small enough for tests."""
+"""A run small enough for tests."""
 
 from __future__ import annotations
 
 import pytest
+from tiny import tiny_config
 
-from train.config import Config, from_dict
-
-TINY = {
-    "train_data": "scenes:n=12,size=64x96:train",
-    "val_data": "scenes:n=3,size=64x96:val",
-    "eval_size": [64, 96],
-    "model": {
-        "backbone": "resnet18",
-        "conv_dim": 32,
-        "mask_dim": 32,
-        "hidden_dim": 32,
-        "num_heads": 4,
-        "num_queries": 12,
-        "decoder_layers": 3,
-        "feedforward_dim": 64,
-    },
-    "loss": {"num_points": 128},
-    "augment": {"crop": [64, 64], "short_side": 64, "scale": [0.8, 1.2]},
-    "iterations": 6,
-    "batch_size": 4,
-    "learning_rate": 1e-3,
-    "backbone_factor": 1.0,
-    "gradient_clip": 1.0,
-    "precision": "fp32",
-    "eval_every": 3,
-    "save_every": 2,
-    "workers": 0,
-}
+from train.config import Config
 
 
 @pytest.fixture
 def tiny() -> Config:
-    return from_dict(TINY)
+    return tiny_config()
