@@ -103,7 +103,12 @@ def main(argv: list[str] | None = None) -> None:
     """Export, measure, print and write."""
     parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument("--duration", type=float, default=12, help="seconds for each file")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the ONNX files there")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="leave the ONNX files there; those that are there already are not made again",
+    )
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).with_suffix(".json"))
     words = sys.argv[1:] if argv is None else argv
     args = parser.parse_args(words)
@@ -112,9 +117,11 @@ def main(argv: list[str] | None = None) -> None:
         rows = []
         for name, build in models().items():
             path = folder / f"{name.replace(' ', '_')}.onnx"
-            seconds = export_untrained(build(), path, size=SIZE)
-            print(f"{name}: exported in {seconds:.0f} s")
-            rows.append({"model": name, "path": path, "export_seconds": round(seconds, 1)})
+            rows.append({"model": name, "path": path})
+            if not path.exists():
+                seconds = export_untrained(build(), path, size=SIZE)
+                rows[-1]["export_seconds"] = round(seconds, 1)
+                print(f"{name}: exported in {seconds:.0f} s", flush=True)
         for backend in BACKENDS:
             loaded = {row["model"]: load(row["path"], backend) for row in rows}
             for row, timing in zip(

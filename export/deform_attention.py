@@ -21,30 +21,32 @@ OP_TYPE = "MultiscaleDeformableAttnPlugin_TRT"
 # The one version that TensorRT 10.3 has; 10.11 added "2", which takes and gives the same.
 ATTRIBUTES = {"plugin_namespace": "", "plugin_version": "1"}
 
+# The inputs have long names because TensorRT's parser confuses an input of a function with a tensor
+# of the same name outside.
+#
 # B batch, S positions of all levels, Q queries, h heads, d channels of a head, L levels, P points
 _HEAD = Template("""
 <opset_import: ["" : $opset], domain: "$domain">
 $name <plugin_namespace, plugin_version>
-        (value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
-        => (output)
+        (attn_value, attn_shapes, attn_starts, attn_locations, attn_weights) => (attn_output)
 {
     last_axis = Constant <value_ints = [-1]> ()
     any       = Constant <value_ints = [-1]> ()
     one       = Constant <value_ints = [1]> ()
-    shapes    = Cast <to = 7> (spatial_shapes)                           # L 2
-    starts    = Cast <to = 7> (level_start_index)                        # L
+    shapes    = Cast <to = 7> (attn_shapes)                              # L 2
+    starts    = Cast <to = 7> (attn_starts)                              # L
     two_int   = Constant <value_int = 2> ()
     one_int   = Constant <value_int = 1> ()
-    two       = CastLike (two_int, sampling_locations)
-    unit      = CastLike (one_int, sampling_locations)
-    doubled   = Mul (sampling_locations, two)
+    two       = CastLike (two_int, attn_locations)
+    unit      = CastLike (one_int, attn_locations)
+    doubled   = Mul (attn_locations, two)
     places    = Sub (doubled, unit)                                      # -1..1 spans a level
     grids     = Transpose <perm = [3, 0, 2, 1, 4, 5]> (places)           # L B h Q P 2
-    gains     = Transpose <perm = [3, 0, 2, 1, 4]> (attention_weights)   # L B h Q P
-    channels  = Transpose <perm = [0, 2, 3, 1]> (value)                  # B h d S
-    depth     = Shape <start = 3> (value)
-    queries   = Shape <start = 1, end = 2> (sampling_locations)
-    points    = Shape <start = 4> (attention_weights)
+    gains     = Transpose <perm = [3, 0, 2, 1, 4]> (attn_weights)        # L B h Q P
+    channels  = Transpose <perm = [0, 2, 3, 1]> (attn_value)             # B h d S
+    depth     = Shape <start = 3> (attn_value)
+    queries   = Shape <start = 1, end = 2> (attn_locations)
+    points    = Shape <start = 4> (attn_weights)
     two_dims  = Constant <value_ints = [2]> ()
     grid_dims = Concat <axis = 0> (any, queries, points, two_dims)
     gain_dims = Concat <axis = 0> (any, one, queries, points)
@@ -69,10 +71,10 @@ _LEVEL = Template("""
 """)
 _TAIL = Template("""
     total      = Sum ($sums)
-    heads      = Shape <start = 2, end = 3> (value)
+    heads      = Shape <start = 2, end = 3> (attn_value)
     split_dims = Concat <axis = 0> (any, heads, depth, queries)
     split      = Reshape (total, split_dims)                             # B h d Q
-    output     = Transpose <perm = [0, 3, 1, 2]> (split)                 # B Q h d
+    attn_output = Transpose <perm = [0, 3, 1, 2]> (split)                # B Q h d
 }
 """)
 

@@ -86,9 +86,13 @@ def export_checkpoint(
     network = source.build()
     if not isinstance(network, Mask2Former) and (head == "masks" or head_order == "official"):
         option = "--head masks" if head == "masks" else "--head-order official"
-        raise UserError(f"{option}: '{checkpoint}' classifies pixels, it predicts no masks")
+        raise UserError(
+            f"{option}: '{checkpoint}' classifies pixels and predicts no masks; leave it out"
+        )
     if head_order == "official" and head != "labels":
-        raise UserError("--head-order official concerns --head labels alone")
+        raise UserError(
+            f"--head-order official concerns --head labels alone; leave it out with --head {head}"
+        )
     model = DeployModel(network, head=head, head_order=head_order).eval()
     file = export_model(model, size=size, dynamic_batch=dynamic_batch, opset=opset)
     fingerprint = sha256(Path(checkpoint)) if Path(checkpoint).is_file() else digest(source.model)

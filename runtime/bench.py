@@ -39,6 +39,15 @@ def is_current(target: Path, model: Path) -> bool:
     return target.exists() and ModelFile.read(target).card.source_sha256 == sha256(model)
 
 
+def read_fp32(model: Path) -> ModelFile:
+    """The file as it was exported; UserError where it is another format made from such a file."""
+    file = ModelFile.read(model)
+    precision = file.card.precision
+    if precision != "fp32":
+        raise UserError(f"{model} is an {precision} file; give the FP32 file it was made from")
+    return file
+
+
 def formats(
     model: Path, *, fp16: bool, int8: bool, calibration_data: str | None
 ) -> dict[str, Path]:
@@ -47,9 +56,7 @@ def formats(
     Raises:
         UserError: the model is no FP32 file, or an INT8 file is wanted without images.
     """
-    precision = ModelFile.read(model).card.precision
-    if precision != "fp32":
-        raise UserError(f"{model} is an {precision} file; give the FP32 file it was made from")
+    read_fp32(model)
     wanted = [name for name, flag in (("FP16", fp16), ("INT8", int8)) if flag]
     if not wanted:
         return {REFERENCE: model}
@@ -115,7 +122,7 @@ def bench(args: argparse.Namespace, command: str) -> None:
         backends = {key: load(path, name, threads=args.threads) for key, path in files.items()}
         timings = measure(
             backends,
-            dataset[0].image if dataset else _noise(backends[REFERENCE]),
+            dataset[0].image if dataset else noise(backends[REFERENCE]),
             warmup_ms=args.warmUp,
             duration_s=args.duration,
             iterations=args.iterations,
@@ -136,7 +143,7 @@ def bench(args: argparse.Namespace, command: str) -> None:
         write_table(origin(command) | context | document(rows, backends, folder))
 
 
-def _noise(backend: Backend) -> NDArray[np.uint8]:
+def noise(backend: Backend) -> NDArray[np.uint8]:
     """An image for timing alone, whose speed does not depend on what is in it."""
     return np.random.default_rng(0).integers(0, 256, backend.input_shape[1:], dtype=np.uint8)
 
@@ -151,10 +158,9 @@ def _percentiles(text: str) -> list[float]:
     return values
 
 
-def _parser() -> Parser:
-    parser = Parser(prog="python -m runtime.bench", description=(__doc__ or "").split("\n")[0])
+def add_measuring_options(parser: Parser) -> None:
+    """The options of every command that times and scores models; see `check_measuring`."""
     add = parser.add_argument
-    add("--onnx", type=Path, required=True, metavar="MODEL", help="the FP32 file")
     add("--fp16", action="store_true", help="measure MODEL.fp16.onnx too, made when missing")
     add("--int8", action="store_true", help="measure MODEL.int8.onnx too, made when missing")
     add("--data", metavar="NAME:PATH[:SPLIT]", help="labelled images for the accuracy")
@@ -165,6 +171,22 @@ def _parser() -> Parser:
     add("--iterations", type=int, default=10, metavar="N", help="queries at least (default 10)")
     add("--warmUp", type=float, default=200, metavar="MS", help="uncounted ms (default 200)")
     add("--duration", type=float, default=3, metavar="S", help="seconds at least (default 3)")
+
+
+def check_measuring(args: argparse.Namespace) -> None:
+    """UserError where a number of `add_measuring_options` is out of its range."""
+    least = {"limit": 1, "iterations": 1, "warmUp": 0, "duration": 0}
+    for option, smallest in least.items():
+        value = getattr(args, option)
+        if value is not None and value < smallest:
+            raise UserError(f"--{option}={value:g} is too small; take {smallest} or more")
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m runtime.bench", description=(__doc__ or "").split("\n")[0])
+    add = parser.add_argument
+    add("--onnx", type=Path, required=True, metavar="MODEL", help="the FP32 file")
+    add_measuring_options(parser)
     add("--percentile", type=_percentiles, default="90,95,99", metavar="P1,P2,…")
     add("--exportTimes", type=Path, metavar="FILE", help="every query as JSON")
     add("--exportTable", type=Path, metavar="FILE", help="the parity table as JSON")
@@ -175,11 +197,7 @@ def main(argv: list[str] | None = None) -> None:
     """The command line; see the top of this file."""
     words = sys.argv[1:] if argv is None else argv
     args = _parser().parse_args(words)
-    least = {"limit": 1, "iterations": 1, "warmUp": 0, "duration": 0}
-    for option, smallest in least.items():
-        value = getattr(args, option)
-        if value is not None and value < smallest:
-            raise UserError(f"--{option}={value:g} is too small; take {smallest} or more")
+    check_measuring(args)
     bench(args, machine.command_line("runtime.bench", words))
 
 

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 PACKAGES = (
     "numpy",
@@ -32,6 +33,24 @@ def describe() -> dict[str, str | int]:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         facts["memory_gb"] = round(memory / 1e9)
     return facts
+
+
+def clock() -> dict[str, Any]:
+    """What the usable cores' clocks do at this moment, as far as the system says.
+
+    Returns:
+        `governor`: how the frequency is chosen, `mhz`: the slowest and the fastest of the cores;
+        an entry that cannot be read is None. A clock that moves makes latencies move.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+    policies = [Path(f"/sys/devices/system/cpu/cpu{core}/cpufreq") for core in cores]
+    governors = {text for policy in policies if (text := _text(policy / "scaling_governor"))}
+    khz = [_text(policy / "scaling_cur_freq") for policy in policies]
+    mhz = [float(value) / 1000 for value in khz if value.isdigit()] or _cpuinfo_mhz(cores)
+    return {
+        "governor": ", ".join(sorted(governors)) or None,
+        "mhz": [round(min(mhz)), round(max(mhz))] if mhz else None,
+    }
 
 
 def usable_cores() -> int:
@@ -59,12 +78,27 @@ def command_line(module: str, argv: Sequence[str]) -> str:
 
 def _cpu_model() -> str:
     """The processor's name; on ARM boards, whose cpuinfo has none, that of the board."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    board = Path("/proc/device-tree/model")
-    if board.exists():
-        return board.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
-    return platform.processor() or platform.machine()
+    board = _text(Path("/proc/device-tree/model"))
+    names = _cpuinfo("model name")
+    return names[0] if names else board or platform.processor() or platform.machine()
+
+
+def _cpuinfo_mhz(cores: Sequence[int]) -> list[float]:
+    """The clocks of these cores, which are numbered as the entries of cpuinfo."""
+    values = _cpuinfo("cpu MHz")
+    return [float(values[core]) for core in cores if core < len(values)]
+
+
+def _cpuinfo(key: str) -> list[str]:
+    """The values of a key of /proc/cpuinfo, one per core."""
+    lines = _text(Path("/proc/cpuinfo")).splitlines()
+    pairs = (line.partition(":") for line in lines)
+    return [value.strip() for name, _, value in pairs if name.strip() == key]
+
+
+def _text(path: Path) -> str:
+    """What a file of the system says, or nothing where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
+    except OSError:
+        return ""

@@ -89,22 +89,48 @@ def table(rows: Sequence[Row]) -> str:
             f"{row.p99_ms:.2f}",
             f"{row.fps:.1f}",
             f"{row.ratio:.3f}",
-            _number(row.miou, "{:.2f}", 100),
-            _number(row.delta_miou, "{:+.2f}"),
-            _number(row.agreement, "{:.3f}", 100),
+            number(row.miou, "{:.2f}", 100),
+            points(row.delta_miou),
+            number(row.agreement, "{:.3f}", 100),
         )
         for row in rows
     ]
-    widths = [max(len(cell) for cell in column) for column in zip(HEAD, *lines, strict=True)]
+    return aligned(HEAD, lines)
+
+
+def aligned(head: Sequence[str], lines: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """A text table; the first `left` columns are flush left, the others right."""
+    widths = [max(len(cell) for cell in column) for column in zip(head, *lines, strict=True)]
     text = [
-        "  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])])
-        for cells in (HEAD, *lines)
+        "  ".join(
+            cell.ljust(width) if place < left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        for cells in (head, *lines)
     ]
     return "\n".join([text[0], "-" * len(text[0]), *text[1:]])
 
 
+def number(value: float | None, form: str, factor: float = 1) -> str:
+    """`factor` times the value in this form, or a dash where there is none."""
+    return NOT_MEASURED if value is None else form.format(factor * value)
+
+
+def points(delta: float | None) -> str:
+    """A difference in points, or a dash; what rounds to nothing has no minus."""
+    return number(None if delta is None else round(delta, 2) + 0.0, "{:+.2f}")
+
+
 def notes(backends: Mapping[str, Backend], rows: Sequence[Row]) -> list[str]:
     """What a reader of the table has to know about it."""
+    found = format_notes(backends)
+    if rows[0].miou is None:
+        found.append("Accuracy not measured: no data were given.")
+    return found
+
+
+def format_notes(backends: Mapping[str, Backend]) -> list[str]:
+    """How the files of other formats came about, and what they are not."""
     found = []
     if "FP16" in backends and backends["FP16"].name == "openvino":
         found.append("OpenVINO computes FP16 files in FP32 here: they save space, not time.")
@@ -113,8 +139,6 @@ def notes(backends: Mapping[str, Backend], rows: Sequence[Row]) -> list[str]:
             found.append(
                 f"{name} ranges: {how['method']} over {len(how['images'])} images of {how['data']}."
             )
-    if rows[0].miou is None:
-        found.append("Accuracy not measured: no data were given.")
     return found
 
 
@@ -128,7 +152,3 @@ def _accuracy(accuracy: Accuracy, reference: Accuracy) -> dict[str, Any]:
         "pixel_accuracy": scores["pixel_accuracy"],
         "iou": scores["iou"],
     }
-
-
-def _number(value: float | None, form: str, factor: float = 1) -> str:
-    return NOT_MEASURED if value is None else form.format(factor * value)

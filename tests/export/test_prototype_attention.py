@@ -146,7 +146,7 @@ def test_add_function_can_be_repeated():
 def test_an_old_opset_is_refused():
     model = build(2)
     model.opset_import[0].version = 16
-    with pytest.raises(ValueError, match="opset 16; PrototypeAttention needs 17"):
+    with pytest.raises(ValueError, match="opset 16; custom ops need 17"):
         add_functions(model)
 
 

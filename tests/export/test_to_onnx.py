@@ -1,7 +1,10 @@
+import re
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
+import foreign
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -9,17 +12,19 @@ import pytest
 import torch
 
 from export import to_onnx
+from export.deform_attention import OP_TYPE as DEFORM_ATTENTION
 from export.functions import add_functions
 from export.parity import Parity, check_parity
-from export.to_onnx import export_checkpoint, export_model, main
+from export.to_onnx import default_target, digest, export_checkpoint, export_model, main
 from export.wrapper import DeployModel
 from plugins import DOMAIN, OP_TYPE
 from segdata.card import ModelCard
-from segdata.classes import SCENES
+from segdata.classes import CITYSCAPES, SCENES
 from segdata.datasets import open_dataset
 from segdata.errors import UserError
 from segdata.files import sha256
 from train.checkpoint import load_checkpoint
+from train.sources import load_source
 
 
 def run(path, image):
@@ -149,6 +154,98 @@ def test_a_file_that_disagrees_is_not_written(checkpoint, tmp_path, monkeypatch,
     assert main([str(checkpoint), "-o", str(target)]) == 1
     assert "disagrees with its model" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+# Of each file and folder of other projects: what it is called, and the custom ops in its graph.
+SOURCES = {
+    "mask2former.pkl": ("Mask2Former (detectron2)", {DEFORM_ATTENTION}),
+    "mask2former/": ("Mask2Former (Hugging Face)", {DEFORM_ATTENTION}),
+    "maskformer/": ("MaskFormer (Hugging Face)", set()),
+    "segformer/": ("SegFormer-B0", set()),
+    "pem.pth": ("PEM with stdc1", {"ModulatedDeformConv2d", OP_TYPE}),
+    "pidnet.pt": ("PIDNet-S", set()),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_kind_of_source_goes_all_the_way(name, tmp_path, capsys):
+    kind, functions = SOURCES[name]
+    source = foreign.write_source(name, tmp_path)
+    assert main([str(source), "--size", "64x96", "--head", "scores"]) == 0
+    account, parity, _ = capsys.readouterr().out.splitlines()
+    assert account.startswith(f"{kind}: ")
+    assert account.endswith("0 left over, 0 missing")
+    assert parity.startswith("onnxruntime against PyTorch")
+
+    target = source / "model.onnx" if source.is_dir() else source.with_suffix(".onnx")
+    model = onnx.load(target)
+    card = ModelCard.from_props({p.key: p.value for p in model.metadata_props}, "model.onnx")
+    checkpoint = load_source(str(source), tell=print)
+    assert card.imported_from == checkpoint.imported_from == f"{kind}: {source.name}"
+    assert card.classes == CITYSCAPES.classes
+    fingerprint = digest(checkpoint.model) if source.is_dir() else sha256(source)
+    assert card.checkpoint_sha256 == fingerprint
+    assert {f.name for f in model.functions} == functions
+    network = checkpoint.build()
+    modules = {module for module, _ in network.named_modules()}
+    for node in model.graph.node:
+        module, _, rest = node.name.partition("/")
+        assert module in modules
+        assert re.fullmatch(rf"{node.op_type}_\d+", rest)
+    named = {node.name.partition(".")[0] for node in model.graph.node}
+    assert {child for child, _ in network.named_children()} <= named
+
+    image = scenes(1, "64x96")
+    with torch.no_grad():
+        expected = DeployModel(network, head="scores")(torch.from_numpy(image)).numpy()
+    (scores,) = run(target, image)
+    assert expected.std(axis=(2, 3)).min() > 1e-4
+    np.testing.assert_allclose(scores, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_output_files_have_the_names_of_their_sources(tmp_path):
+    (tmp_path / "run.v2").mkdir()
+    (tmp_path / "zoo.final.pkl").touch()
+    assert default_target(str(tmp_path / "run.v2")) == tmp_path / "run.v2" / "model.onnx"
+    assert default_target(str(tmp_path / "zoo.final.pkl")) == tmp_path / "zoo.final.onnx"
+    assert default_target("nvidia/segformer-b0") == Path("segformer-b0.onnx")
+
+
+def test_the_official_order_upsamples_every_mask_first(checkpoint, tmp_path):
+    labels = {}
+    for order in ("fast", "official"):
+        path = tmp_path / f"{order}.onnx"
+        assert main([str(checkpoint), "-o", str(path), "--head-order", order]) == 0
+        props = {p.key: p.value for p in onnx.load(path).metadata_props}
+        assert ModelCard.from_props(props, path.name).head_order == order
+        labels[order] = run(path, scenes(2, "64x96")[1:])[0]
+    network = load_checkpoint(checkpoint).build()
+    with torch.no_grad():
+        predictions = network(torch.from_numpy(scenes(2, "64x96")[1:]).permute(0, 3, 1, 2))
+        masks = torch.nn.functional.interpolate(
+            predictions.mask_logits[0], size=(64, 96), mode="bilinear"
+        ).sigmoid()
+        classes = predictions.class_logits[0].softmax(-1)[..., :-1]
+        expected = torch.einsum("bmk,bmhw->bkhw", classes, masks).argmax(1).numpy()
+    assert (labels["official"] == expected).mean() > 0.999
+    differs = (labels["official"] != labels["fast"]).mean()
+    assert 0 < differs < 0.1
+
+
+@pytest.mark.parametrize("option", ["--head=masks", "--head-order=official"])
+def test_pixel_classifiers_have_no_masks(write_checkpoint, tmp_path, option):
+    checkpoint = write_checkpoint(tmp_path / "model.pth", architecture="semantic_fpn")
+    with pytest.raises(
+        UserError, match=rf"{option.replace('=', ' ')}: '.*model\.pth' classifies p"
+    ):
+        main([str(checkpoint), option])
+
+
+@pytest.mark.parametrize("head", ["scores", "masks"])
+def test_the_official_order_concerns_labels_alone(checkpoint, head):
+    with pytest.raises(UserError, match=f"concerns --head labels alone; .* with --head {head}"):
+        main([str(checkpoint), "--head-order=official", f"--head={head}"])
 
 
 @pytest.mark.parametrize("spoil", [torch.Tensor.neg_, lambda weight: weight.fill_(torch.nan)])

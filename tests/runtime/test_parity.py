@@ -50,6 +50,22 @@ def test_table_is_aligned(rows):
     assert lines[0].split()[:2] == ["format", "MB"]
 
 
+def test_columns_of_words_are_flush_left():
+    text = parity.aligned(("a", "bb", "c"), [("long", "x", "1"), ("s", "y", "100")], left=2)
+    assert text.splitlines() == [
+        "a     bb    c",
+        "-------------",
+        "long  x     1",
+        "s     y   100",
+    ]
+
+
+def test_differences_that_round_to_nothing_have_no_minus():
+    assert [parity.points(value) for value in (-0.004, 0.0, -0.006, 1.5, None)] == [
+        *("+0.00", "+0.00", "-0.01", "+1.50", "-")
+    ]
+
+
 def test_notes_say_what_to_know(toys):
     calibration = {"data": "scenes::train", "method": "minmax", "images": ["a", "b"]}
     paths = {

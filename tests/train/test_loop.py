@@ -1,11 +1,13 @@
 import dataclasses
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
 
+import foreign
 import pytest
 import torch
 import yaml
@@ -13,6 +15,7 @@ import yaml
 from segdata.errors import UserError
 from train.checkpoint import load_checkpoint
 from train.loop import Trainer, choose_precision
+from train.sources import load_source
 
 
 def command(config, out, tmp_path, *extra):
@@ -106,6 +109,57 @@ def test_a_folder_with_a_run_is_not_overwritten(tiny, tmp_path):
     tiny.learning_rate = 0.5
     with pytest.raises(UserError, match=r"with learning_rate=0.001, not 0.5"):
         Trainer(tiny, tmp_path, resume=True)
+
+
+@pytest.fixture
+def zoo(tmp_path):
+    """A file of the model zoo with the same backbone and a decoder of the same width."""
+    decoder = {"hidden_dim": 32, "conv_dim": 64, "project_levels": True}
+    network = foreign.network(dataclasses.replace(foreign.MASK2FORMER, **decoder))
+    return foreign.write_pickle(tmp_path / "zoo.pkl", foreign.mask2former_detectron2(network))
+
+
+def test_init_starts_from_what_fits_of_another_checkpoint(tiny, tmp_path, zoo, caplog):
+    tiny.init, tiny.iterations = str(zoo), 2
+    theirs = load_source(str(zoo), tell=print).model
+    caplog.set_level(logging.INFO)
+    trainer = Trainer(tiny, tmp_path / "run", resume=False)
+    ours = trainer.plain_model.state_dict()
+    taken = [name for name in ours if name in theirs and ours[name].shape == theirs[name].shape]
+    for name in taken:
+        assert torch.equal(ours[name], theirs[name]), name
+    assert {"backbone", "decoder"} < {name.split(".")[0] for name in taken}
+    account = caplog.text
+    assert "Mask2Former (detectron2): " in account
+    assert f"init={zoo}: {len(taken)} of {len(ours)} tensors taken" in account
+    assert "starts fresh: decoder.transformer_cross_attention_layers (" in account
+    assert "starts fresh: pixel_decoder.mask_features (1 tensors), another shape" in account
+    assert "'decoder.class_embed.weight' is (20, 32) there, (10, 32) here" in account
+    assert "starts fresh: backbone" not in account
+
+    trainer.run()
+    trained = weights(tmp_path / "run")
+    assert all(value.isfinite().all() for value in trained.values())
+    learnt = "decoder.query_feat.weight"
+    assert not torch.equal(trained[learnt], theirs[learnt])
+    assert (trained[learnt] - theirs[learnt]).abs().max() < 0.1
+
+    zoo.unlink()  # a run that resumes has its own weights
+    resumed = Trainer(tiny, tmp_path / "run", resume=True)
+    assert resumed.start == 2
+    assert torch.equal(resumed.plain_model.state_dict()[learnt], trained[learnt])
+
+
+def test_init_of_nothing_that_fits_is_an_error(tiny, tmp_path):
+    path = tmp_path / "pidnet.pt"
+    torch.save(foreign.pidnet(foreign.network(foreign.PIDNET)), path)
+    tiny.init = str(path)
+    with pytest.raises(UserError, match=r"pidnet\.pt: none of its \d+ tensors fits this model"):
+        Trainer(tiny, tmp_path / "run", resume=False)
+    tiny.init = str(tmp_path / "nothing.pth")
+    with pytest.raises(UserError, match=r"no checkpoint at '.*nothing\.pth'"):
+        Trainer(tiny, tmp_path / "run", resume=False)
+    assert not (tmp_path / "run" / "last.pth").exists()
 
 
 def test_no_steps_write_an_untrained_model(tiny, tmp_path):

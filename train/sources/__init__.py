@@ -38,6 +38,8 @@ def load_source(source: str, *, tell: Callable[[str], None]) -> Checkpoint:
             over, or of another shape than the rest implies.
     """
     path = Path(source)
+    if path.suffix == ".safetensors":
+        raise UserError(f"'{source}': give the folder that also holds its config.json")
     if path.is_file():
         tree, state = read_state(path)
         if tree.get("format") == FORMAT:
@@ -83,19 +85,18 @@ def _read_state_dict(source: str, state: dict[str, Tensor]) -> Imported:
 def _complete(source: str, imported: Imported, tell: Callable[[str], None]) -> dict[str, Tensor]:
     """The state dict that fits the model exactly; counters that the source lacks are zero."""
     conversion = imported.conversion
-    own = build_model(imported.model, num_classes=imported.num_classes).state_dict()
-    state = {
-        name: torch.zeros_like(value)
-        for name, value in own.items()
-        if name.endswith("num_batches_tracked")
-    } | conversion.tensors
+    with torch.device("meta"):  # names and shapes alone
+        own = build_model(imported.model, num_classes=imported.num_classes).state_dict()
+    counters = [name for name in own if name.endswith("num_batches_tracked")]
+    state = {name: torch.tensor(0) for name in counters} | conversion.tensors
     missing = sorted(own.keys() - state.keys())
     tell(f"{imported.kind}: {conversion.summary(missing)}")
     for name in sorted(own.keys() & state.keys()):
         if own[name].shape != state[name].shape:
             raise UserError(
-                f"'{source}': tensor '{name}' is {tuple(state[name].shape)}, the rest of the "
-                f"checkpoint implies {tuple(own[name].shape)}"
+                f"'{source}': tensor '{conversion.origin(name)}' gives '{name}' the shape "
+                f"{tuple(state[name].shape)}, the rest of the checkpoint implies "
+                f"{tuple(own[name].shape)}"
             )
     unknown = [*conversion.left_over, *sorted(state.keys() - own.keys())]
     if unknown:
@@ -104,6 +105,8 @@ def _complete(source: str, imported: Imported, tell: Callable[[str], None]) -> d
             f"it is no plain {imported.kind}"
         )
     if missing:
-        raise UserError(f"'{source}' lacks {len(missing)} tensors, first '{missing[0]}'")
+        raise UserError(
+            f"'{source}' lacks {len(missing)} tensors, first what becomes '{missing[0]}'"
+        )
     return {name: value.float() if value.is_floating_point() else value
             for name, value in state.items()}  # fmt: skip

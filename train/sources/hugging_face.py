@@ -103,10 +103,12 @@ def _check_complete(source: str, info: dict[str, Any], imported: Imported, kind:
             f"{tuple(ours)}"
         )
     # Older releases stored an index for each window attention, and Swin without its last norm.
-    if missing := sorted(set(info["missing_keys"]) - set(conversion.unneeded)):
+    absent = set(info["missing_keys"])
+    if missing := sorted(absent - set(conversion.unneeded)):
         raise UserError(
             f"'{source}' lacks {len(missing)} tensors, first '{missing[0]}'; is it a {kind}?"
         )
+    conversion.unneeded = [name for name in conversion.unneeded if name not in absent]
     for name in sorted(info["unexpected_keys"]):
         known = name.endswith("relative_position_index")
         (conversion.unneeded if known else conversion.left_over).append(name)

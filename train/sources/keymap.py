@@ -29,6 +29,10 @@ class Conversion:
     left_over: list[str] = field(default_factory=list)
     """Known to no rule."""
 
+    def origin(self, name: str) -> str:
+        """Their name of what became `name`."""
+        return next((theirs for theirs, ours in self.converted.items() if name in ours), name)
+
     def summary(self, missing: Iterable[str] = ()) -> str:
         """The account in one line; names only of what is left over or missing."""
         text = (
