@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -150,6 +151,8 @@ def load_tensors(path: Path) -> Any:
         refused = isinstance(error, pickle.UnpicklingError) and (
             "weights_only" in str(error) or "Unsupported" in str(error)
         )
+        if refused and not zipfile.is_zipfile(path):
+            return _unpickle(path)  # a plain pickle under torch's suffix; names what it refuses
         kind = re.search(r"(?:GLOBAL|class|function) `?([\w.]+)", str(error)) if refused else None
         raise UserError(
             f"'{path}' is a pickle that holds more than tensors and plain values"

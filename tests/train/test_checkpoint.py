@@ -62,7 +62,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(writer, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "evil.pth"
     writer({"format": "emca-checkpoint", "model": Evil()}, path)
-    with pytest.raises(UserError, match="holds more than tensors and plain values; refused"):
+    with pytest.raises(UserError, match=r"posix\.system"):
         load_checkpoint(path)
     assert not (tmp_path / "pwned").exists()
 
