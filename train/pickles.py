@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
-import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,6 +82,9 @@ _ARRAYS: dict[tuple[str, str], Any] = {
     },
 }
 _OTHERS = {("collections", "OrderedDict"): OrderedDict}
+# How the files of `torch.save` begin: of now, and of before 1.6.
+ZIP = b"PK"
+LEGACY = pickle.dumps(torch.serialization.MAGIC_NUMBER, 2)
 REMEDY = "save its state_dict() alone"
 
 
@@ -109,7 +111,7 @@ def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The whole content of a checkpoint file, and the state dict in it.
 
     Args:
-        path: a `.pkl` of detectron2, or what `torch.save` wrote.
+        path: a `.pkl` of detectron2, or what `torch.save` wrote; the content tells, not the suffix.
 
     Returns:
         The file's tree and its tensors by name, without a common prefix `module.`.
@@ -118,7 +120,7 @@ def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         UserError: missing, damaged, without tensors, or a pickle with anything else in it, whose
             type is named.
     """
-    tree = _unpickle(path) if path.suffix == ".pkl" else load_tensors(path)
+    tree = load_tensors(path)
     state: Any = tree
     for key in ("model", "state_dict", "model_state", "network"):
         if isinstance(tree, Mapping) and isinstance(tree.get(key), Mapping):
@@ -133,13 +135,16 @@ def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def load_tensors(path: Path) -> Any:
-    """`torch.load` of tensors and plain values; nothing in the file is executed.
+    """A file's tensors, arrays and plain values; nothing in it is executed.
 
     Raises:
         UserError: missing, truncated or foreign file, or a pickle with code in it.
     """
     if not path.is_file():
         raise UserError(f"no checkpoint at '{path}'")
+    with path.open("rb") as file:
+        if not file.read(len(LEGACY)).startswith((ZIP, LEGACY)):
+            return _unpickle(path)
     try:
         arrays = [(ours, ".".join(name)) for name, ours in _ARRAYS.items()]
         with warnings.catch_warnings(), torch.serialization.safe_globals(arrays):
@@ -151,8 +156,6 @@ def load_tensors(path: Path) -> Any:
         refused = isinstance(error, pickle.UnpicklingError) and (
             "weights_only" in str(error) or "Unsupported" in str(error)
         )
-        if refused and not zipfile.is_zipfile(path):
-            return _unpickle(path)  # a plain pickle under torch's suffix; names what it refuses
         kind = re.search(r"(?:GLOBAL|class|function) `?([\w.]+)", str(error)) if refused else None
         raise UserError(
             f"'{path}' is a pickle that holds more than tensors and plain values"
@@ -163,8 +166,6 @@ def load_tensors(path: Path) -> Any:
 
 
 def _unpickle(path: Path) -> Any:
-    if not path.is_file():
-        raise UserError(f"no checkpoint at '{path}'")
     try:
         with path.open("rb") as file:
             return _ArraysOnly(file, encoding="latin1").load()

@@ -44,9 +44,10 @@ def check(tensors):
     assert tensors["a.big_endian"].dtype == torch.float32
 
 
+@pytest.mark.parametrize("name", ["model_final.pkl", "model_final.pth"])
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_arrays_of_the_model_zoo_at_every_protocol(tmp_path, protocol):
-    path = tmp_path / "model_final.pkl"
+def test_arrays_of_the_model_zoo_at_every_protocol(tmp_path, protocol, name):
+    path = tmp_path / name
     tree = {"model": OrderedDict(ARRAYS), "__author__": "somebody", "iteration": np.float64(3.5)}
     path.write_bytes(pickle.dumps(tree, protocol))
     read, tensors = read_state(path)
@@ -78,7 +79,7 @@ def test_what_torch_wrote(tmp_path, wrapped, zipped):
     state = {f"module.{name}": torch.from_numpy(np.array(a, a.dtype.newbyteorder("=")))
              for name, a in ARRAYS.items()}  # fmt: skip
     tree = {wrapped: state, "epoch": np.int64(3), "best": np.float32(0.5)} if wrapped else state
-    path = tmp_path / "model.pth"
+    path = tmp_path / ("model.pth" if zipped else "model.pkl")
     torch.save(tree, path, _use_new_zipfile_serialization=zipped)
     read, tensors = read_state(path)
     check(tensors)
@@ -98,15 +99,15 @@ def test_what_torch_wrote(tmp_path, wrapped, zipped):
     ],
     ids=["system", "eval", "getattr", "module", "objects", "fraction"],
 )
-@pytest.mark.parametrize("name", ["model.pkl", "model.pth"])
+@pytest.mark.parametrize("name", ["model.pkl", "plain.pth", "model.pth", "legacy.pth"])
 def test_anything_else_is_refused_by_its_type_and_not_run(tmp_path, monkeypatch, name, held, named):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / name
     for tree in ({"model": held}, {"model": {"a": np.ones(2)}, "extra": held}):
-        if path.suffix == ".pkl":
+        if name in ("model.pkl", "plain.pth"):
             path.write_bytes(pickle.dumps(tree))
         else:
-            torch.save(tree, path)
+            torch.save(tree, path, _use_new_zipfile_serialization=name != "legacy.pth")
         with pytest.raises(UserError, match=rf"{name}' is a pickle that holds .*['(]{named}[')]"):
             read_state(path)
     assert not (tmp_path / "ran").exists()
