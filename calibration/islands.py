@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from onnx import GraphProto, NodeProto, TensorProto
 
 from calibration.graph import NORMALISATIONS, Links, attribute
+from plugins import DEFORMABLE_ATTENTION
 
 # Squares summed over some axis: the reduction overflows FP16 at norms above 256 already.
 _NORM_REDUCTIONS = {"ReduceL2", "ReduceSumSquare"}
@@ -24,7 +25,6 @@ _PRODUCTS = {"MatMul", "Gemm", "Conv", "Einsum"}
 # (stride 8 of 1024x2048) by 0.016: that changes what is sampled from uncorrelated maps by 1.1 %
 # and 3.5 %, from maps smooth over four pixels by 0.2 % and 0.7 %, where FP16 values and weights
 # change 0.03 %. The offsets before them, in pixels, are small numbers and may be FP16.
-_DEFORMABLE_ATTENTION = "MultiscaleDeformableAttnPlugin_TRT"
 _LOCATIONS = 3
 # What image normalisation is made of.
 _PIXELWISE = {"Cast", "Transpose", "Sub", "Add", "Mul", "Div"}
@@ -49,7 +49,7 @@ def float32_nodes(graph: GraphProto) -> set[str]:
             islands.update(part.output[0] for part in _norm(node, links))
         elif node.op_type == "Softmax" and not _feeds_matrix_product(node, links):
             islands.add(node.output[0])
-        elif node.op_type == _DEFORMABLE_ATTENTION:
+        elif node.op_type == DEFORMABLE_ATTENTION:
             islands.update(part.output[0] for part in _sampling(node, links))
     islands.update(node.output[0] for node in _image_normalisation(graph, links))
     return islands

@@ -14,7 +14,7 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from calibration.graph import NORMALISATIONS, Array, Links, attribute, replace_nodes, shapes
-from plugins import OP_TYPE
+from plugins import DEFORMABLE_ATTENTION, DEFORMABLE_CONVOLUTION, OP_TYPE
 from segdata.errors import UserError
 
 LEVELS = 127  # -127..127: with -128 a symmetric range would not be symmetric
@@ -24,8 +24,8 @@ _MATRIX_PRODUCTS = {"MatMul", "Gemm"}
 # sample, and with which weights.
 _DECIDING_INPUTS = {
     OP_TYPE: (2,),
-    "MultiscaleDeformableAttnPlugin_TRT": (3, 4),
-    "ModulatedDeformConv2d": (1, 2),
+    DEFORMABLE_ATTENTION: (3, 4),
+    DEFORMABLE_CONVOLUTION: (1, 2),
 }
 _COMPARISONS = {"Less", "LessOrEqual", "Greater", "GreaterOrEqual"}
 _POINTWISE = {"Relu", "Clip", "LeakyRelu", "HardSwish", "Sigmoid"}

@@ -14,10 +14,9 @@ import torch.onnx.ops
 from onnx import FunctionProto
 from torch import Tensor, nn
 
-from plugins import DOMAIN
+from plugins import DEFORMABLE_ATTENTION, DOMAIN
 from train.models.msdeform import LEVELS, Sizes
 
-OP_TYPE = "MultiscaleDeformableAttnPlugin_TRT"
 # The one version that TensorRT 10.3 has; 10.11 added "2", which takes and gives the same.
 ATTRIBUTES = {"plugin_namespace": "", "plugin_version": "1"}
 
@@ -81,7 +80,7 @@ _TAIL = Template("""
 
 def deform_attention_function(opset: int = 18) -> FunctionProto:
     """The function for models of this opset: 17 or above, before GridSample changed with 20."""
-    text = _HEAD.substitute(opset=opset, domain=DOMAIN, name=OP_TYPE)
+    text = _HEAD.substitute(opset=opset, domain=DOMAIN, name=DEFORMABLE_ATTENTION)
     text += "".join(_LEVEL.substitute(i=level) for level in range(LEVELS))
     text += _TAIL.substitute(sums=", ".join(f"sum_{level}" for level in range(LEVELS)))
     return onnx.parser.parse_function(text)
@@ -97,7 +96,7 @@ class DeformableSamplingNode(nn.Module):
         starts = torch.tensor([sum(areas[:i]) for i in range(len(areas))], dtype=torch.int32)
         batch, _, heads, depth = value.shape
         return torch.onnx.ops.symbolic(
-            f"{DOMAIN}::{OP_TYPE}",
+            f"{DOMAIN}::{DEFORMABLE_ATTENTION}",
             (value, shapes, starts, locations, weights),
             ATTRIBUTES,
             dtype=value.dtype,

@@ -17,10 +17,9 @@ import torch.onnx.ops
 from onnx import FunctionProto
 from torch import Tensor, nn
 
-from plugins import DOMAIN
+from plugins import DEFORMABLE_CONVOLUTION, DOMAIN
 from train.models.deform_conv import DeformConvolution
 
-OP_TYPE = "ModulatedDeformConv2d"
 # In TensorRT since 8.6 and still in 11.1; "2", added with 10.11, takes and gives the same.
 PLUGIN = {"plugin_namespace": "", "plugin_version": "1"}
 
@@ -169,7 +168,9 @@ def attributes(convolution: DeformConvolution) -> dict[str, int | list[int] | st
 
 def modulated_deform_conv_function(opset: int = 18) -> FunctionProto:
     """The function for models of this opset: 17 or above, before GridSample changed with 20."""
-    return onnx.parser.parse_function(_BODY.substitute(opset=opset, domain=DOMAIN, name=OP_TYPE))
+    return onnx.parser.parse_function(
+        _BODY.substitute(opset=opset, domain=DOMAIN, name=DEFORMABLE_CONVOLUTION)
+    )
 
 
 class ModulatedDeformConvNode(nn.Module):
@@ -187,7 +188,7 @@ class ModulatedDeformConvNode(nn.Module):
     ) -> Tensor:
         """Shapes as in `DeformConvolution.forward`."""
         out = torch.onnx.ops.symbolic(
-            f"{DOMAIN}::{OP_TYPE}",
+            f"{DOMAIN}::{DEFORMABLE_CONVOLUTION}",
             (x, offset, mask, weight),
             self.attributes,
             dtype=x.dtype,

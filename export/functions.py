@@ -8,11 +8,10 @@ from collections.abc import Callable
 from onnx import FunctionProto, ModelProto, helper
 from torch import nn
 
-from export import deform_attention, deform_conv
 from export.deform_attention import DeformableSamplingNode, deform_attention_function
 from export.deform_conv import ModulatedDeformConvNode, modulated_deform_conv_function
 from export.prototype_attention import PrototypeAttentionNode, prototype_attention_function
-from plugins import DOMAIN, OP_TYPE
+from plugins import DEFORMABLE_ATTENTION, DEFORMABLE_CONVOLUTION, DOMAIN, OP_TYPE
 from train.models.deform_conv import DeformConvolution
 from train.models.emca import PrototypeAttention
 from train.models.msdeform import DeformableSampling
@@ -22,8 +21,8 @@ OLDEST_OPSET = 17
 
 FUNCTIONS: dict[str, Callable[[int], FunctionProto]] = {
     OP_TYPE: prototype_attention_function,
-    deform_attention.OP_TYPE: deform_attention_function,
-    deform_conv.OP_TYPE: modulated_deform_conv_function,
+    DEFORMABLE_ATTENTION: deform_attention_function,
+    DEFORMABLE_CONVOLUTION: modulated_deform_conv_function,
 }
 
 

@@ -18,10 +18,10 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, inliner
 
 from calibration.graph import NORMALISATIONS, shapes
+from plugins import DEFORMABLE_CONVOLUTION
 from runtime.op_counts import (
     COUNTERS,
     CUSTOM,
-    DEFORMABLE_CONV,
     WEIGHTED,
     Sizes,
     UnknownShape,
@@ -162,7 +162,8 @@ def _shapes(model: ModelProto) -> dict[str, list[int | None]]:
         known = shapes(model) | constants
         for node in model.graph.node:
             name = node.output[0]
-            if node.op_type == DEFORMABLE_CONV and name not in told and not _is_known(name, known):
+            undone = name not in told and not _is_known(name, known)
+            if node.op_type == DEFORMABLE_CONVOLUTION and undone:
                 try:
                     shape = deformable_conv_shape(node, Sizes(known))
                 except UnknownShape:

@@ -8,10 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from onnx import NodeProto
 
 from calibration.graph import attribute
-
-PROTOTYPE_ATTENTION = "PrototypeAttention"
-DEFORMABLE_ATTENTION = "MultiscaleDeformableAttnPlugin_TRT"
-DEFORMABLE_CONV = "ModulatedDeformConv2d"
+from plugins import DEFORMABLE_ATTENTION, DEFORMABLE_CONVOLUTION, OP_TYPE
 
 Shape = Sequence[int]
 
@@ -126,9 +123,9 @@ def deformable_conv_shape(node: NodeProto, sizes: Sizes) -> list[int]:
 
 
 CUSTOM: dict[str, Callable[[NodeProto, Sizes], int]] = {
-    PROTOTYPE_ATTENTION: _prototype_attention,
+    OP_TYPE: _prototype_attention,
     DEFORMABLE_ATTENTION: _deformable_attention,
-    DEFORMABLE_CONV: _deformable_conv,
+    DEFORMABLE_CONVOLUTION: _deformable_conv,
 }
 COUNTERS: dict[str, Callable[[NodeProto, Sizes], int]] = {
     "Conv": _conv,
@@ -139,4 +136,4 @@ COUNTERS: dict[str, Callable[[NodeProto, Sizes], int]] = {
     **CUSTOM,
 }
 
-WEIGHTED = frozenset(COUNTERS) - {PROTOTYPE_ATTENTION, DEFORMABLE_ATTENTION}
+WEIGHTED = frozenset(COUNTERS) - {OP_TYPE, DEFORMABLE_ATTENTION}

@@ -27,7 +27,13 @@ from train.initialise import initialise
 from train.log import Meter, MetricsLog
 from train.losses import build_loss
 from train.models import build_model
-from train.optimizer import WeightAverage, build_optimizer, learning_rate, set_learning_rate
+from train.optimizer import (
+    WeightAverage,
+    build_optimizer,
+    freeze_norm,
+    learning_rate,
+    set_learning_rate,
+)
 from train.sources import load_source
 
 log = logging.getLogger(__name__)
@@ -271,13 +277,6 @@ def _accelerator(precision: str) -> Accelerator:
         return Accelerator(mixed_precision=choose_precision(precision))
     except ValueError as error:  # bf16 on a device without it
         raise UserError(f"precision={precision}: {error}; use auto or fp16") from None
-
-
-def freeze_norm(model: nn.Module) -> None:
-    """Keep batch-norm statistics as they are; weights and biases still learn."""
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
 
 
 def _find_previous(config: Config, out: Path, *, resume: bool) -> Checkpoint | None:

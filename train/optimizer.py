@@ -51,6 +51,13 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["factor"]
 
 
+def freeze_norm(model: nn.Module) -> None:
+    """Keep batch-norm statistics as they are; weights and biases still learn."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
 class WeightAverage:
     """Exponential moving average of weights and batch-norm statistics; counters are copied.
 

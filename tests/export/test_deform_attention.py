@@ -14,11 +14,10 @@ from onnx import TensorProto, helper, inliner
 
 from export.deform_attention import (
     ATTRIBUTES,
-    OP_TYPE,
     DeformableSamplingNode,
     deform_attention_function,
 )
-from plugins import DOMAIN
+from plugins import DEFORMABLE_ATTENTION, DOMAIN
 from train.models.msdeform import DeformableAttention, DeformableSampling, pixel_centres
 
 NAMES = (
@@ -43,7 +42,7 @@ def random_inputs(dtype=np.float32, batch=2, heads=4, depth=8, queries=13):
 
 
 def build(arrays, *, opset=18, dynamic=True):
-    node = helper.make_node(OP_TYPE, NAMES, ["output"], domain=DOMAIN, **ATTRIBUTES)
+    node = helper.make_node(DEFORMABLE_ATTENTION, NAMES, ["output"], domain=DOMAIN, **ATTRIBUTES)
     value = helper.make_tensor_value_info
     element = ELEMENT[arrays[0].dtype.type]
     elements = [element, TensorProto.INT32, TensorProto.INT32, element, element]

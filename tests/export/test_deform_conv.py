@@ -13,12 +13,11 @@ import torch
 from onnx import TensorProto, helper, inliner, numpy_helper
 
 from export.deform_conv import (
-    OP_TYPE,
     ModulatedDeformConvNode,
     attributes,
     modulated_deform_conv_function,
 )
-from plugins import DOMAIN
+from plugins import DEFORMABLE_CONVOLUTION, DOMAIN
 from train.models.deform_conv import DeformConvolution, ModulatedDeformConv2d
 
 ELEMENT = {np.float32: TensorProto.FLOAT, np.float16: TensorProto.FLOAT16}
@@ -46,7 +45,11 @@ def build(convolution, arrays, *, opset=18, dynamic=True):
     names = ("x", "offset", "mask")
     *data, weight = arrays
     node = helper.make_node(
-        OP_TYPE, [*names, "weight"], ["out"], domain=DOMAIN, **attributes(convolution)
+        DEFORMABLE_CONVOLUTION,
+        [*names, "weight"],
+        ["out"],
+        domain=DOMAIN,
+        **attributes(convolution),
     )
     element = ELEMENT[weight.dtype.type]
     value = helper.make_tensor_value_info
@@ -154,7 +157,7 @@ def test_the_exporter_leaves_one_node(bias):
             dynamic_shapes=({0: "B"}, {0: "B"}, {0: "B"}),
             verbose=False,
         ).model_proto
-    assert [n.op_type for n in model.graph.node] == [OP_TYPE, *["Add"] * bias]
+    assert [n.op_type for n in model.graph.node] == [DEFORMABLE_CONVOLUTION, *["Add"] * bias]
     model.functions.append(modulated_deform_conv_function(18))
     for batch in (2, 1):
         out = on_onnxruntime(model, [x[:batch] for x in arrays])

@@ -12,12 +12,11 @@ import pytest
 import torch
 
 from export import to_onnx
-from export.deform_attention import OP_TYPE as DEFORM_ATTENTION
 from export.functions import add_functions
 from export.parity import Parity, check_parity
 from export.to_onnx import default_target, digest, export_checkpoint, export_model, main
 from export.wrapper import DeployModel
-from plugins import DOMAIN, OP_TYPE
+from plugins import DEFORMABLE_ATTENTION, DEFORMABLE_CONVOLUTION, DOMAIN, OP_TYPE
 from segdata.card import ModelCard
 from segdata.classes import CITYSCAPES, SCENES
 from segdata.datasets import open_dataset
@@ -158,11 +157,11 @@ def test_a_file_that_disagrees_is_not_written(checkpoint, tmp_path, monkeypatch,
 
 # Of each file and folder of other projects: what it is called, and the custom ops in its graph.
 SOURCES = {
-    "mask2former.pkl": ("Mask2Former (detectron2)", {DEFORM_ATTENTION}),
-    "mask2former/": ("Mask2Former (Hugging Face)", {DEFORM_ATTENTION}),
+    "mask2former.pkl": ("Mask2Former (detectron2)", {DEFORMABLE_ATTENTION}),
+    "mask2former/": ("Mask2Former (Hugging Face)", {DEFORMABLE_ATTENTION}),
     "maskformer/": ("MaskFormer (Hugging Face)", set()),
     "segformer/": ("SegFormer-B0", set()),
-    "pem.pth": ("PEM with stdc1", {"ModulatedDeformConv2d", OP_TYPE}),
+    "pem.pth": ("PEM with stdc1", {DEFORMABLE_CONVOLUTION, OP_TYPE}),
     "pidnet.pt": ("PIDNet-S", set()),
 }
 
