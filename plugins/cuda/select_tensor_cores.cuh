@@ -126,8 +126,9 @@ __device__ inline void best_of_tile(Candidate (&best)[2],
         float similarity[4] = {0.0F, 0.0F, 0.0F, 0.0F};  // rows g, g, g+8, g+8; columns 2t, 2t+1
 #pragma unroll
         for (int k = 0; k < kRegisters; k += 2) {
-            multiply_16x8x16(similarity, {query[0][k], query[1][k], query[0][k + 1], query[1][k + 1]},
-                             {keys[j][k], keys[j][k + 1]});
+            multiply_16x8x16(
+                similarity, {query[0][k], query[1][k], query[0][k + 1], query[1][k + 1]},
+                {keys[j][k], keys[j][k + 1]});
         }
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
@@ -163,7 +164,8 @@ __global__ void __launch_bounds__(kMaxWarps* kWarp, kHeadChannels < 64 ? 2 : 1)
     bool const works = warp_head < shape.heads;  // else the warp only helps to read the mask
     int const head = min(warp_head, shape.heads - 1);
     int const channel = head * kHeadChannels + lane * (kHeadChannels / 4);
-    std::int64_t const first_query = static_cast<std::int64_t>(place.batch) * shape.queries + place.row;
+    std::int64_t const first_query =
+        static_cast<std::int64_t>(place.batch) * shape.queries + place.row;
 
     std::int64_t const first_feature = static_cast<std::int64_t>(place.batch) * shape.positions;
 
@@ -179,7 +181,8 @@ __global__ void __launch_bounds__(kMaxWarps* kWarp, kHeadChannels < 64 ? 2 : 1)
         return;
     }
     for (int tile = quad; tile - quad < rows; tile += kTileRows) {
-        int const pair[2] = {min(tile, rows - 1), min(tile + 8, rows - 1)};  // or the last again
+        // Past the end the last row again, whose result is not written.
+        int const pair[2] = {min(tile, rows - 1), min(tile + 8, rows - 1)};
         std::uint32_t queries[2][kRegisters];
         load_quarter(queries[0], query + (first_query + pair[0]) * shape.channels + channel);
         load_quarter(queries[1], query + (first_query + pair[1]) * shape.channels + channel);
@@ -190,8 +193,8 @@ __global__ void __launch_bounds__(kMaxWarps* kWarp, kHeadChannels < 64 ? 2 : 1)
             if (lane == 0 && tile + 8 * half < rows) {
                 int const row = pair[half];
                 best[half].position += first;
-                keys[key_index(shape, plan.chunks, place.batch, place.chunk, place.row + row, head)] =
-                    to_key(best[half], visibility.any_visible[row]);
+                keys[key_index(shape, plan.chunks, place.batch, place.chunk, place.row + row,
+                               head)] = to_key(best[half], visibility.any_visible[row]);
             }
         }
     }

@@ -4,6 +4,7 @@ Threads are fibers there and tensor cores are software (tests/plugins/emulator),
 and undefined-behaviour sanitizers. What a GPU alone can show, `make gpu-check` does.
 """
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -56,12 +57,14 @@ def emulate(program):
 
 
 def random_inputs(seed, dtype, batch, queries, positions, channels, heads):
-    """Unit vectors per head, in part near-equal; mask logits with some rows wholly masked."""
+    """Unit vectors per head; mask logits with some rows wholly masked."""
     rng = np.random.default_rng(seed)
-    heads_of = lambda rows: rng.standard_normal((batch, rows, heads, channels // heads))  # noqa: E731
+    split = [
+        rng.standard_normal((batch, n, heads, channels // heads)) for n in (queries, positions)
+    ]
     query, feature = (
         (x / np.linalg.norm(x, axis=-1, keepdims=True)).reshape(batch, -1, channels).astype(dtype)
-        for x in (heads_of(queries), heads_of(positions))
+        for x in split
     )
     mask = rng.standard_normal((batch, queries, positions)) - rng.uniform(-2, 2)
     mask[:, 1::3] = -1 - np.abs(mask[:, 1::3])
@@ -72,15 +75,15 @@ def assert_same_choice(prototype, inputs, heads, tolerance):
     """The reference's prototypes, or others that are visible and as similar up to `tolerance`."""
     query, feature, mask = inputs
     expected = prototype_attention(*inputs, heads)[1]
-    batch, queries, channels = query.shape
-    split = lambda x: x.reshape(*x.shape[:2], heads, channels // heads)  # noqa: E731
-    differs = (split(prototype) != split(expected)).any(-1)
-    for b, m, h in np.argwhere(differs):
+    query, feature, prototype, expected = (
+        x.reshape(*x.shape[:2], heads, -1).astype(np.float64)
+        for x in (query, feature, prototype, expected)
+    )
+    for b, m, h in np.argwhere((prototype != expected).any(-1)):
         visible = mask[b, m] >= 0
         visible = visible if visible.any() else ~visible
-        own = split(feature)[b, :, h].astype(np.float64)
-        similarity = own @ split(query)[b, m, h].astype(np.float64)
-        chosen = (own == split(prototype)[b, m, h]).all(-1) & visible
+        similarity = feature[b, :, h] @ query[b, m, h]
+        chosen = (feature[b, :, h] == prototype[b, m, h]).all(-1) & visible
         assert chosen.any(), f"batch {b}, query {m}, head {h}: no visible feature"
         assert similarity[visible].max() - similarity[chosen].max() < tolerance
 
@@ -200,3 +203,11 @@ def test_other_sizes_are_refused(program, sizes):
     done = subprocess.run([program, *words], input=b"\0" * 65536, capture_output=True, timeout=60)
     assert done.returncode == 4
     assert b"error 1" in done.stderr
+
+
+def test_the_check_for_gpus_finds_them_right(program):
+    done = subprocess.run([program, "check"], capture_output=True, timeout=300)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, done.stdout.decode()
+    assert {line["check"] for line in lines} == {"right"}
+    assert sum(line["prototypes"] for line in lines) > 1000

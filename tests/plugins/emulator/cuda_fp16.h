@@ -9,6 +9,7 @@ struct alignas(4) __half2 {
 };
 
 inline float __half2float(__half value) { return static_cast<float>(value); }
+inline __half __float2half(float value) { return static_cast<__half>(value); }
 inline float2 __half22float2(__half2 pair) { return {__half2float(pair.x), __half2float(pair.y)}; }
 inline __half __hmul(__half left, __half right) {
     return static_cast<__half>(__half2float(left) * __half2float(right));

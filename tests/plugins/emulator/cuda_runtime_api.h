@@ -36,6 +36,7 @@ struct float2 {
 extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1 };
+enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost };
 enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount = 16 };
 using cudaStream_t = void*;
 struct cudaLaunchConfig_t {
@@ -54,6 +55,11 @@ void run(dim3 grid, dim3 block, std::function<void()> const& kernel);
 
 }  // namespace emulator
 
+cudaError_t cudaMalloc(void** memory, std::size_t size);
+cudaError_t cudaFree(void* memory);
+cudaError_t cudaMemcpy(void* target, void const* source, std::size_t size, cudaMemcpyKind kind);
+cudaError_t cudaDeviceSynchronize();
+char const* cudaGetErrorString(cudaError_t error);
 cudaError_t cudaGetDevice(int* device);
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
 

@@ -163,6 +163,27 @@ void run(dim3 grid, dim3 block, std::function<void()> const& function) {
 
 using namespace emulator;
 
+cudaError_t cudaMalloc(void** memory, std::size_t size) {
+    *memory = std::malloc(size);
+    return cudaSuccess;
+}
+
+cudaError_t cudaFree(void* memory) {
+    std::free(memory);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemcpy(void* target, void const* source, std::size_t size, cudaMemcpyKind) {
+    std::memcpy(target, source, size);
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+
+char const* cudaGetErrorString(cudaError_t error) {
+    return error == cudaSuccess ? "no error" : "invalid argument";
+}
+
 cudaError_t cudaGetDevice(int* device) {
     *device = 0;
     return cudaSuccess;

@@ -1,4 +1,5 @@
 // Runs the kernels on the CPU:
+//   main check    what the check program for GPUs checks
 //   main PRECISION B M N C h MULTIPROCESSORS BACKWARDS < inputs > outputs
 // Inputs are query, feature and mask_logits, outputs attended and prototype, as raw bytes. Prints
 // the number of matrix products to stderr. Every buffer has its exact size, for AddressSanitizer.
@@ -7,6 +8,7 @@
 #include <cstring>
 #include <memory>
 
+#include "check_shapes.cuh"
 #include "prototype_attention.cu"
 
 namespace {
@@ -35,6 +37,9 @@ Buffer read(std::size_t size) {
 }  // namespace
 
 int main(int count, char** words) {
+    if (count == 2 && std::strcmp(words[1], "check") == 0) {
+        return emca::check::check_shapes(true) ? 0 : 1;
+    }
     if (count != 9) {
         return 1;
     }

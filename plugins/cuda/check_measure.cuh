@@ -1,0 +1,145 @@
+// The kernels' time against what the GPU's memory and arithmetic allow.
+#pragma once
+
+#include <algorithm>
+#include <cstdio>
+#include <vector>
+
+#include <cuda_fp16.h>
+
+#include "check_device.cuh"
+#include "check_shapes.cuh"
+#include "prototype_attention.h"
+
+namespace emca::check {
+
+//! Peaks of a GPU from its own description; see `bound`.
+struct Peaks {
+    double bytes_per_second;
+    double flops_per_second;  //!< dense FP16 with float sums in the tensor cores
+    double steps_per_second;  //!< plain instructions, a lane each
+    int l2_bytes;
+};
+
+inline int attribute(cudaDeviceAttr which) {
+    int value = 0;
+    require(cudaDeviceGetAttribute(&value, which, 0), "cudaDeviceGetAttribute");
+    return value;
+}
+
+inline Peaks peaks() {
+    int const capability = 10 * attribute(cudaDevAttrComputeCapabilityMajor) +
+                           attribute(cudaDevAttrComputeCapabilityMinor);
+    // Per multiprocessor and cycle, from NVIDIA's architecture papers (T4, A100, Orin, H100);
+    // GeForce cards (8.6, 8.9, 12.x) run half as fast with float sums.
+    double const flops = capability >= 120                     ? 512
+                         : capability >= 90                    ? 4096
+                         : capability == 89 || capability == 86 ? 512
+                         : capability >= 80                    ? 2048
+                                                               : 1024;
+    double const lanes = capability == 75 || capability == 80 ? 64 : 128;
+    double const cycles = 1e3 * attribute(cudaDevAttrClockRate);
+    double const multiprocessors = attribute(cudaDevAttrMultiProcessorCount);
+    return {2e3 * attribute(cudaDevAttrMemoryClockRate) *
+                attribute(cudaDevAttrGlobalMemoryBusWidth) / 8,
+            flops * cycles * multiprocessors, lanes * cycles * multiprocessors,
+            attribute(cudaDevAttrL2CacheSize)};
+}
+
+//! Microseconds that a call takes at least: the largest of memory, tensor cores and running
+//! maximum, as derived in prototype_attention.cu.
+inline double bound(Shape const& shape, Peaks const& peak) {
+    double const rows = static_cast<double>(shape.batch) * shape.queries;
+    double const tiles = static_cast<double>(shape.batch) * ((shape.queries + 15) / 16 * 16);
+    double const bytes =
+        2.0 * (static_cast<double>(shape.batch) * shape.positions * shape.channels +
+               rows * shape.positions + 3.0 * rows * shape.channels);
+    double const flops = 2.0 * tiles * shape.positions * shape.channels;
+    double const steps = 4.0 * tiles * shape.positions * shape.heads;
+    return 1e6 * std::max({bytes / peak.bytes_per_second, flops / peak.flops_per_second,
+                           steps / peak.steps_per_second});
+}
+
+__global__ void do_nothing() {}
+
+//! Median microseconds of a captured sequence of launches, each after `before`.
+template <typename Launches, typename Before>
+double median_time(Launches const& launches, Before const& before, cudaStream_t stream) {
+    constexpr int kRuns = 200;
+    cudaGraph_t graph{};
+    cudaGraphExec_t executable{};
+    require(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal), "capture");
+    launches();
+    require(cudaStreamEndCapture(stream, &graph), "capture");
+    require(cudaGraphInstantiate(&executable, graph, 0), "cudaGraphInstantiate");
+    std::vector<float> times;
+    cudaEvent_t events[2];
+    for (cudaEvent_t& event : events) {
+        require(cudaEventCreate(&event), "cudaEventCreate");
+    }
+    for (int run = 0; run < kRuns; ++run) {
+        before();
+        require(cudaEventRecord(events[0], stream), "cudaEventRecord");
+        require(cudaGraphLaunch(executable, stream), "cudaGraphLaunch");
+        require(cudaEventRecord(events[1], stream), "cudaEventRecord");
+        require(cudaStreamSynchronize(stream), "run");
+        float milliseconds = 0.0F;
+        require(cudaEventElapsedTime(&milliseconds, events[0], events[1]), "cudaEventElapsedTime");
+        times.push_back(1e3F * milliseconds);
+    }
+    for (cudaEvent_t& event : events) {
+        cudaEventDestroy(event);
+    }
+    cudaGraphExecDestroy(executable);
+    cudaGraphDestroy(graph);
+    std::nth_element(times.begin(), times.begin() + kRuns / 2, times.end());
+    return times[kRuns / 2];
+}
+
+inline void measure_shape(Shape const& shape, Peaks const& peak, cudaStream_t stream) {
+    Inputs<__half> const inputs = random_inputs<__half>(shape, 0);
+    DeviceArray<__half> const query(inputs.query);
+    DeviceArray<__half> const feature(inputs.feature);
+    DeviceArray<__half> const mask_logits(inputs.mask_logits);
+    DeviceArray<__half> const attended(inputs.query.size());
+    DeviceArray<__half> const prototype(inputs.query.size());
+    DeviceArray<unsigned char> const workspace(workspace_size(shape));
+    DeviceArray<unsigned char> const elsewhere(4 * static_cast<std::size_t>(peak.l2_bytes));
+
+    auto const call = [&] {
+        require(prototype_attention(shape, Precision::kFloat16, query.get(), feature.get(),
+                                    mask_logits.get(), attended.get(), prototype.get(),
+                                    workspace.get(), stream),
+                "launch");
+    };
+    auto const two_empty = [&] {
+        do_nothing<<<1, 32, 0, stream>>>();
+        do_nothing<<<1, 32, 0, stream>>>();
+    };
+    auto const flush = [&] {
+        require(cudaMemsetAsync(elsewhere.get(), 0, elsewhere.bytes(), stream), "flush");
+    };
+    double const cold = median_time(call, flush, stream);
+    double const warm = median_time(call, [] {}, stream);
+    double const launches = median_time(two_empty, flush, stream);
+    std::printf(
+        "{\"measure\": \"fp16\", \"shape\": [%d, %d, %d, %d, %d], \"cold_us\": %.2f, "
+        "\"warm_us\": %.2f, \"two_empty_launches_us\": %.2f, \"bound_us\": %.2f}\n",
+        shape.batch, shape.queries, shape.positions, shape.channels, shape.heads, cold, warm,
+        launches, bound(shape, peak));
+    std::fflush(stdout);
+}
+
+//! A line for each size: median of the kernels with an empty L2 cache ("cold") and with what the
+//! last run left in it, of two launches that do nothing, and the bound without launches.
+inline void measure() {
+    Peaks const peak = peaks();
+    cudaStream_t stream{};
+    require(cudaStreamCreate(&stream), "cudaStreamCreate");
+    for (int const positions : {1024, 4096, 16384}) {
+        measure_shape({1, 100, positions, 256, 8}, peak, stream);
+    }
+    cudaStreamDestroy(stream);
+}
+
+}  // namespace emca::check
