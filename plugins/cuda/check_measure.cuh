@@ -37,12 +37,12 @@ inline Peaks peaks() {
                          : capability == 89 || capability == 86 ? 512
                          : capability >= 80                    ? 2048
                                                                : 1024;
-    double const lanes = capability == 75 || capability == 80 ? 64 : 128;
+    constexpr double kLanes = 128;  // four schedulers issue one instruction of a warp each
     double const cycles = 1e3 * attribute(cudaDevAttrClockRate);
     double const multiprocessors = attribute(cudaDevAttrMultiProcessorCount);
     return {2e3 * attribute(cudaDevAttrMemoryClockRate) *
                 attribute(cudaDevAttrGlobalMemoryBusWidth) / 8,
-            flops * cycles * multiprocessors, lanes * cycles * multiprocessors,
+            flops * cycles * multiprocessors, kLanes * cycles * multiprocessors,
             attribute(cudaDevAttrL2CacheSize)};
 }
 

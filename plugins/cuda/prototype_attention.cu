@@ -6,22 +6,22 @@
 //
 // What bounds it: FP16, B = 1, M = 100, C = 256, h = 8, each tensor read or written once:
 //
-//   bytes  2 (N C + M N + 3 M C), and 16 M h ceil(N/64) for the keys, written and read
+//   bytes  2 (N C + M N + 3 M C)
 //   flops  2 M' N C in the tensor cores, M' = 112: M in tiles of 16
 //   steps  4 M' h N instructions of the running maximum (test the mask, compare, two selections)
 //
 //                 N = 1024            N = 4096            N = 16384
-//                 0.88 MB  59 MFLOP   3.1 MB  235 MFLOP   11.8 + 3.3 MB  939 MFLOP
+//                 0.88 MB  59 MFLOP   3.1 MB  235 MFLOP   11.8 MB  939 MFLOP
 //   T4            2.8 us              9.7 us              36.9 us  bytes, 320 GB/s
 //                 0.9                 3.6                 14.5     flops, 65 TFLOP/s
-//                 0.9                 3.6                 14.4     steps, 40 SMs x 64 x 1.59 GHz
+//                 0.5                 1.8                 7.2      steps, 40 SMs x 128 x 1.59 GHz
 //   H200          0.2                 0.6                 2.5      bytes, 4.8 TB/s
 //                 0.1                 0.2                 0.9      flops, 990 TFLOP/s
-//                 0.1                 0.5                 1.8      steps, 132 SMs x 128 x 1.98 GHz
+//                 0.1                 0.4                 1.8      steps, 132 SMs x 128 x 1.98 GHz
 //
-// A T4 is bound by its memory from N = 1024 on. An H200 at these sizes is bound by two launches;
-// only the largest comes near its memory. The keys stay in the L2 cache of both up to N = 16384,
-// so their bytes are not counted above. benchmarks/ holds what was measured, where it was.
+// So memory bounds it on a T4. On an H200 the time of two launches is longer than all of these; only
+// the largest N comes near it. The keys, 3.3 MB at N = 16384, are not counted: they stay in the L2
+// cache where it is large enough. benchmarks/ holds what was measured.
 #include "prototype_attention.h"
 
 #include <algorithm>

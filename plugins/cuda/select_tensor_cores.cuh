@@ -83,6 +83,15 @@ __device__ inline void load_quarter(std::uint32_t (&registers)[kRegisters], __ha
     }
 }
 
+//! Whether one bit is set, by one instruction: the compiler, left alone, shifts, masks and compares.
+__device__ inline bool has_bit(std::uint32_t bits, int index) {
+    std::uint32_t result = bits & 1U << index;
+#ifdef __CUDA_ARCH__
+    asm("and.b32 %0, %1, %2;" : "=r"(result) : "r"(bits), "r"(1U << index));
+#endif
+    return result != 0;
+}
+
 //! Take over the candidate where it is allowed and better; called with rising positions.
 __device__ inline void consider(Candidate& best, float similarity, int position, bool allowed) {
     bool const better = allowed && similarity > best.similarity;
@@ -114,6 +123,11 @@ __device__ inline void best_of_tile(Candidate (&best)[2],
                                     std::uint32_t const (&keys)[kColumnTiles][kRegisters],
                                     Visibility const& visibility, int const (&rows)[2]) {
     int const lane = threadIdx.x % 4;
+    LeftOperand left[kRegisters / 2];
+#pragma unroll
+    for (int k = 0; k < kRegisters / 2; ++k) {
+        left[k] = {query[0][2 * k], query[1][2 * k], query[0][2 * k + 1], query[1][2 * k + 1]};
+    }
     std::uint32_t bits[2][2];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
@@ -125,14 +139,12 @@ __device__ inline void best_of_tile(Candidate (&best)[2],
     for (int j = 0; j < kColumnTiles; ++j) {
         float similarity[4] = {0.0F, 0.0F, 0.0F, 0.0F};  // rows g, g, g+8, g+8; columns 2t, 2t+1
 #pragma unroll
-        for (int k = 0; k < kRegisters; k += 2) {
-            multiply_16x8x16(
-                similarity, {query[0][k], query[1][k], query[0][k + 1], query[1][k + 1]},
-                {keys[j][k], keys[j][k + 1]});
+        for (int k = 0; k < kRegisters / 2; ++k) {
+            multiply_16x8x16(similarity, left[k], {keys[j][2 * k], keys[j][2 * k + 1]});
         }
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-            bool const allowed = (bits[i / 2][i % 2] & 1U << 4 * j) != 0;
+            bool const allowed = has_bit(bits[i / 2][i % 2], 4 * j);
             consider(best[i / 2], similarity[i], kTileColumns * j + i % 2, allowed);
         }
     }
