@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed-$(DEVICE)
 DEMO := out/demo
 SCENES := scenes:n=64,size=192x384
 
-.PHONY: help install demo test check clean
+.PHONY: help install demo plugin gpu-check test check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -31,8 +31,17 @@ demo: $(STAMP) ## train, export, FP16, INT8, bench and report on generated stree
 	$(BIN)/python -m runtime.report $(DEMO)
 	@cat docs/own-data.txt
 
+plugin: ## build build/plugins/libemca_plugin.so; TENSORRT_ROOT names a TensorRT outside the system
+	@command -v cmake >/dev/null || { echo "error: cmake is missing: apt install cmake" >&2; exit 2; }
+	cmake -S plugins -B build/plugins -DTENSORRT_ROOT="$(TENSORRT_ROOT)"
+	cmake --build build/plugins
+
+gpu-check: ## prove and time the kernels on the GPU at hand; nothing is downloaded
+	PYTHONPATH=. $(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu_check.py
+
 # A process for each stage, as in use: torch, onnxruntime and OpenVINO each bring their own threads.
-PARTS := segdata plugins train export calibration runtime test_pipeline.py test_baselines.py
+PARTS := segdata plugins train export calibration runtime test_pipeline.py test_baselines.py \
+    test_gpu_check.py
 test: $(STAMP) ## prove the code
 	set -e; for part in $(PARTS); do $(BIN)/python -m pytest tests/$$part; done
 

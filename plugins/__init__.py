@@ -1,17 +1,26 @@
-"""PrototypeAttention, the operator of EMCA that engines run as a plugin, and its names.
+"""PrototypeAttention, the operator of EMCA that engines run as a plugin: names, reference, library.
 
 The exporter writes nodes under these names, calibration finds them again, and the TensorRT
 plugin registers itself with them. Two more operators are TensorRT's own.
 """
 
-from __future__ import annotations
+from plugins.library import find, load
+from plugins.names import (
+    DEFORMABLE_ATTENTION,
+    DEFORMABLE_CONVOLUTION,
+    DOMAIN,
+    OP_TYPE,
+    PLUGIN_NAMESPACE,
+    PLUGIN_VERSION,
+)
 
-DOMAIN = "emca"
-OP_TYPE = "PrototypeAttention"
-# TensorRT looks a plugin up by these two; they travel as attributes of the node.
-PLUGIN_NAMESPACE = "emca"
-PLUGIN_VERSION = "1"
-
-# As TensorRT's registry spells them.
-DEFORMABLE_ATTENTION = "MultiscaleDeformableAttnPlugin_TRT"
-DEFORMABLE_CONVOLUTION = "ModulatedDeformConv2d"
+__all__ = [
+    "DEFORMABLE_ATTENTION",
+    "DEFORMABLE_CONVOLUTION",
+    "DOMAIN",
+    "OP_TYPE",
+    "PLUGIN_NAMESPACE",
+    "PLUGIN_VERSION",
+    "find",
+    "load",
+]

@@ -19,9 +19,9 @@
 //                 0.1                 0.2                 0.9      flops, 990 TFLOP/s
 //                 0.1                 0.4                 1.8      steps, 132 SMs x 128 x 1.98 GHz
 //
-// So memory bounds it on a T4. On an H200 the time of two launches is longer than all of these; only
-// the largest N comes near it. The keys, 3.3 MB at N = 16384, are not counted: they stay in the L2
-// cache where it is large enough. benchmarks/ holds what was measured.
+// So memory bounds it on a T4. On an H200 the time of two launches is longer than all of these;
+// only the largest N comes near it. The keys, 3.3 MB at N = 16384, are not counted: they stay in
+// the L2 cache where it is large enough. benchmarks/ holds what was measured.
 #include "prototype_attention.h"
 
 #include <algorithm>

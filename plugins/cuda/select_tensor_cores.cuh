@@ -83,7 +83,7 @@ __device__ inline void load_quarter(std::uint32_t (&registers)[kRegisters], __ha
     }
 }
 
-//! Whether one bit is set, by one instruction: the compiler, left alone, shifts, masks and compares.
+//! Whether a bit is set, in one instruction; left alone, the compiler shifts, masks and compares.
 __device__ inline bool has_bit(std::uint32_t bits, int index) {
     std::uint32_t result = bits & 1U << index;
 #ifdef __CUDA_ARCH__

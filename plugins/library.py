@@ -1,0 +1,94 @@
+"""Finds libemca_plugin.so, the TensorRT plugin of PrototypeAttention, and loads it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from plugins.names import OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
+from segdata.errors import UserError
+
+FILE_NAME = "libemca_plugin.so"
+ENVIRONMENT = "EMCA_PLUGIN"
+
+_PACKAGE = Path(__file__).resolve().parent
+_BUILD = "make plugin"
+
+
+def find() -> Path | None:
+    """The library that the environment names, or the first of: build/plugins/ of this checkout,
+    beside this package, the folders of LD_LIBRARY_PATH, /usr/local/lib, /usr/lib.
+
+    Raises:
+        UserError: EMCA_PLUGIN names no file.
+    """
+    if named := os.environ.get(ENVIRONMENT):
+        if not Path(named).is_file():
+            raise UserError(f"{ENVIRONMENT}={named} is no file; name {FILE_NAME} or unset it")
+        return Path(named).resolve()
+    return next((path for folder in _folders() if (path := folder / FILE_NAME).is_file()), None)
+
+
+def load(registry: Any) -> None:
+    """Make PrototypeAttention known to TensorRT; a registry that has it already stays as it is.
+
+    Load it before a network with the plugin is parsed and before an engine with it is read.
+
+    Args:
+        registry: `get_plugin_registry()` of tensorrt or tensorrt_rtx.
+
+    Raises:
+        UserError: no library is there, it cannot be loaded, or it holds another version.
+    """
+    if PLUGIN_VERSION in _registered(registry):
+        return
+    path = find()
+    if path is None:
+        raise UserError(
+            f"{FILE_NAME}, the TensorRT plugin, is missing; build it with {_BUILD} or name it with "
+            f"{ENVIRONMENT}=/path/to/{FILE_NAME}"
+        )
+    _check(path)
+    handle = registry.load_library(str(path))
+    versions = _registered(registry)
+    if PLUGIN_VERSION in versions:
+        return
+    if handle is None:
+        raise UserError(f"{path} was refused by TensorRT; build it again with {_BUILD}")
+    found = f"version {', '.join(versions)}" if versions else "no version"
+    raise UserError(
+        f"{path} has {found} of {OP_TYPE} and version {PLUGIN_VERSION} is needed; build it again "
+        f"with {_BUILD}"
+    )
+
+
+def _folders() -> Iterator[Path]:
+    yield _PACKAGE.parent / "build" / "plugins"
+    yield _PACKAGE
+    yield from map(Path, filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)))
+    yield Path("/usr/local/lib")
+    yield Path("/usr/lib")
+
+
+def _registered(registry: Any) -> list[str]:
+    # get_creator would log an error where the plugin is not there.
+    return [
+        creator.plugin_version
+        for creator in registry.all_creators
+        if (creator.name, creator.plugin_namespace) == (OP_TYPE, PLUGIN_NAMESPACE)
+    ]
+
+
+def _check(path: Path) -> None:
+    """TensorRT's answer to a library that it cannot load is None; the linker gives the reason."""
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be loaded ({error}); build it on this machine with {_BUILD}"
+        ) from error
+    if not hasattr(library, "getCreators"):
+        raise UserError(f"{path} is no TensorRT plugin library; build {FILE_NAME} with {_BUILD}")
