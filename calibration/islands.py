@@ -21,10 +21,9 @@ _BETWEEN_NORM_AND_DIVISION = {"Sqrt", "Clip", "Max", "Add", "Expand", "Reshape",
 _DIVISIONS = {"Div", "Reciprocal", "Mul"}
 _PRODUCTS = {"MatMul", "Gemm", "Conv", "Einsum"}
 # Deformable attention and its input that says where to sample, as shares of a map's width and
-# height. In FP16 such a share of a map 64 wide is off by 0.005 pixels in the mean, of one 256 wide
-# (stride 8 of 1024x2048) by 0.016: that changes what is sampled from uncorrelated maps by 1.1 %
-# and 3.5 %, from maps smooth over four pixels by 0.2 % and 0.7 %, where FP16 values and weights
-# change 0.03 %. The offsets before them, in pixels, are small numbers and may be FP16.
+# height. FP16 places such a share the more coarsely the wider the map: what is sampled there
+# changes far more than rounding values and weights to FP16 changes it. The offsets before them,
+# in pixels, are small numbers and may be FP16.
 _LOCATIONS = 3
 # What image normalisation is made of.
 _PIXELWISE = {"Cast", "Transpose", "Sub", "Add", "Mul", "Div"}

@@ -10,7 +10,6 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import nn
 from torch.utils.data import DataLoader
@@ -34,6 +33,7 @@ from train.optimizer import (
     learning_rate,
     set_learning_rate,
 )
+from train.precision import make_accelerator
 from train.sources import load_source
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Trainer:
                 "have different classes"
             )
         previous = _find_previous(config, out, resume=resume)
-        self.accelerator = _accelerator(config.precision)
+        self.accelerator = make_accelerator(config.precision)
         if config.batch_size % self.accelerator.num_processes:
             raise UserError(
                 f"batch_size={config.batch_size} does not divide into "
@@ -67,17 +67,7 @@ class Trainer:
             )
         set_seed(config.seed)
         self.taxonomy = self.train_set.taxonomy
-        weights = "" if previous else config.model.backbone_weights
-        model = build_model(
-            dataclasses.replace(config.model, backbone_weights=weights),
-            num_classes=len(self.taxonomy.classes),
-        )
-        if previous:
-            load_weights(model, previous.model)
-        elif config.init:
-            source = load_source(config.init, tell=log.info)
-            log.info(initialise(model, source.model, config.init))
-        model = model.to(memory_format=torch.channels_last)
+        model = self._network(previous).to(memory_format=torch.channels_last)
         if self.accelerator.num_processes > 1 and self.accelerator.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         optimizer = build_optimizer(model, config)
@@ -91,6 +81,24 @@ class Trainer:
         self.start, self.best = 0, -1.0
         if previous:
             self._restore(previous)
+
+    def _network(self, previous: Checkpoint | None) -> nn.Module:
+        """Continued from `previous`, started from `init`, or new."""
+        config = self.config
+        weights = "" if previous else config.model.backbone_weights
+        model = build_model(
+            dataclasses.replace(config.model, backbone_weights=weights),
+            num_classes=len(self.taxonomy.classes),
+        )
+        if previous:
+            load_weights(model, previous.model)
+        elif config.init:
+            source = load_source(config.init, tell=log.info)
+            log.info(initialise(model, source.model, config.init))
+        else:
+            kind = f"pretrained ({weights})" if weights else "random"
+            log.info("backbone %s: %s weights", config.model.backbone, kind)
+        return model
 
     def run(self) -> None:
         """Train to the end, evaluating and saving on the way.
@@ -252,31 +260,6 @@ class Trainer:
         self.start = previous.iterations
         self.best = previous.miou if previous.miou is not None else -1.0
         log.info("resuming at step %d of %d", self.start, self.config.iterations)
-
-
-def choose_precision(name: str) -> str:
-    """accelerate's name for a configured precision.
-
-    "auto" is bf16 where the device computes in it natively, else fp16 on CUDA and fp32 on a CPU.
-
-    Raises:
-        UserError: fp16 without CUDA.
-    """
-    if name == "fp16" and not torch.cuda.is_available():
-        raise UserError("precision=fp16 needs a CUDA device; use auto, bf16 or fp32")
-    if name == "auto":
-        if torch.cuda.is_available():
-            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-        cpu = torch.cpu.get_capabilities()
-        return "bf16" if cpu.get("avx512_bf16") or cpu.get("amx_bf16") else "no"
-    return "no" if name == "fp32" else name
-
-
-def _accelerator(precision: str) -> Accelerator:
-    try:
-        return Accelerator(mixed_precision=choose_precision(precision))
-    except ValueError as error:  # bf16 on a device without it
-        raise UserError(f"precision={precision}: {error}; use auto or fp16") from None
 
 
 def _find_previous(config: Config, out: Path, *, resume: bool) -> Checkpoint | None:

@@ -173,7 +173,7 @@ def _unpickle(path: Path) -> Any:
         raise UserError(f"'{path}' is {error}") from None
     except Exception:  # damaged bytes make pickle raise almost anything
         raise UserError(
-            f"'{path}' is no readable pickle: damaged or truncated; copy it again"
+            f"'{path}' is no readable pickle: damaged, truncated or of another kind; copy it again"
         ) from None
 
 

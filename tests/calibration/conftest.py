@@ -1,22 +1,23 @@
 """A small EMCA network built node by node, with weights that behave like trained ones."""
 
 import dataclasses
-import json
-import subprocess
-import sys
-from pathlib import Path
+from collections import Counter
 
 import numpy as np
 import onnx
 import onnxruntime
 import openvino
 import pytest
+from cards import make_card
 from onnx import TensorProto, helper, inliner, numpy_helper
 
 from calibration.int8 import to_int8
 from export.functions import add_functions
 from export.prototype_attention import attributes
 from plugins import DOMAIN, OP_TYPE
+from runtime.backends.engine_file import Profile
+from runtime.build import build as build_tensorrt
+from runtime.build_options import BuildOptions
 from segdata.card import ModelCard
 from segdata.classes import SCENES
 from segdata.datasets import open_dataset
@@ -182,24 +183,9 @@ def build(head="labels", seed=1):
     graph = helper.make_graph(b.nodes, "net", [image], [output], b.initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     add_functions(model)
-    onnx.helper.set_model_props(model, dataclasses.replace(CARD, head=head).to_props())
+    card = make_card(classes=SCENES.classes, palette=SCENES.palette, input_size=SIZE, head=head)
+    onnx.helper.set_model_props(model, card.to_props())
     return model
-
-
-CARD = ModelCard(
-    classes=SCENES.classes,
-    palette=SCENES.palette,
-    mean=MEAN,
-    std=STD,
-    ignore_index=255,
-    input_size=SIZE,
-    head="labels",
-    precision="fp32",
-    checkpoint_sha256="0" * 64,
-    trained_iterations=1,
-    versions={},
-    command="test",
-)
 
 
 @pytest.fixture(scope="session")
@@ -260,16 +246,25 @@ def file(labels_model, tmp_path):
     return path
 
 
-@pytest.fixture(scope="session")
-def build_with_tensorrt():
-    """`build_with_tensorrt(path, "SM75")` -> what tests/export/tensorrt_rtx_build.py reports."""
-    pytest.importorskip("tensorrt_rtx")
-    script = Path(__file__).parents[1] / "export" / "tensorrt_rtx_build.py"
+@pytest.fixture
+def build_with_tensorrt(tmp_path):
+    """`build_with_tensorrt(model, "fp16", "7.5")` -> the products of the engine by kind and type.
 
-    def build_engine(path, capability):
-        command = [sys.executable, script, path, capability]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        assert result.returncode == 0, result.stderr
-        return json.loads(result.stdout)
+    The builder refuses engines whose layers run in other types than the model asks.
+    """
+    pytest.importorskip("tensorrt_rtx")
+
+    def build_engine(model, precision, capability):
+        path = tmp_path / f"model.{precision}.onnx"
+        props = {entry.key: entry.value for entry in model.metadata_props}
+        card = dataclasses.replace(ModelCard.from_props(props, str(path)), precision=precision)
+        onnx.helper.set_model_props(model, card.to_props())
+        onnx.save(model, path)
+        profile = Profile(*[(1, *SIZE, 3)] * 3)
+        options = BuildOptions(
+            backend="tensorrt-rtx", compute_capability=capability, profiles=(profile,), plugins=()
+        )
+        _, built = build_tensorrt(path, path.with_suffix(".engine"), options, command="test")
+        return Counter((outcome.product.kind, outcome.ran) for outcome in built.outcomes)
 
     return build_engine

@@ -29,6 +29,7 @@ from transformers import (
 from train.config import ModelConfig
 from train.models import Network, build_model
 from train.models.backbones import MIT, STAGES
+from train.sources import mask2former, maskformer
 
 CLASSES = 19
 DECODER = {
@@ -60,6 +61,8 @@ def randomise(model: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, value in model.state_dict().items():
+            if not value.is_floating_point():  # counters, and the indices of window attention
+                continue
             noise = torch.randn(value.shape, generator=generator)
             if re.search("quer(y|ies)_(feat|embed)|level_embed|position_bias_table", name):
                 value.copy_(noise)
@@ -67,7 +70,7 @@ def randomise(model: nn.Module) -> nn.Module:
                 value.copy_(noise * (1.5 / value[0].numel()) ** 0.5)
             elif name.endswith("running_var"):
                 value.copy_(0.5 + noise.abs())
-            elif value.is_floating_point() and not name.endswith("empty_weight"):
+            elif not name.endswith("empty_weight"):
                 value.add_(0.2 * noise)
     return model
 
@@ -155,6 +158,38 @@ def hugging_face(kind: str, backbone: str = "resnet18", **changes: object) -> Pr
         "num_labels": CLASSES,
     }  # fmt: skip
     return randomise(Mask2FormerForUniversalSegmentation(Mask2FormerConfig(**options | changes)))
+
+
+def pair(kind: str, backbone: str = "resnet18", **changes: object) -> tuple[nn.Module, Network]:
+    """A mask classifier of transformers as from `hugging_face`, and ours with its weights."""
+    theirs = hugging_face(kind, backbone, **changes).eval()
+    reader = mask2former if kind == "mask2former" else maskformer
+    imported = reader.read_hugging_face(theirs.state_dict(), theirs.config)
+    assert imported.conversion.left_over == []
+    ours = build_model(imported.model, num_classes=imported.num_classes)
+    ours.load_state_dict(imported.conversion.tensors)
+    return theirs, ours.eval()
+
+
+def check_equal(theirs: nn.Module, ours: Network, size: tuple[int, int], *, batch: int = 1) -> None:
+    """Both say the same of an image, and differently of different queries.
+
+    The more pixels, the likelier one mask logit is so close to zero that rounding decides what is
+    masked, and the results part.
+    """
+    image = torch.randint(0, 256, (batch, 3, *size), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = theirs(ours.normalize(image))
+        output = ours(image)
+    for got, wanted in (
+        (output.class_logits, expected.class_queries_logits),
+        (output.mask_logits, expected.masks_queries_logits),
+    ):
+        assert got.shape == (1, *wanted.shape)
+        # What the queries have in common would hide how they differ.
+        got, wanted = (x - x.mean(dim=1, keepdim=True) for x in (got[0], wanted))
+        assert wanted.std() > 0.02
+        assert (got - wanted).norm() < 1e-4 * wanted.norm()
 
 
 def _backbone_config(name: str) -> PreTrainedConfig:

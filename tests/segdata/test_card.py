@@ -4,23 +4,14 @@ import dataclasses
 import json
 
 import pytest
+from cards import make_card
 
 from segdata.card import FORMAT_VERSION, ModelCard
 from segdata.errors import UserError
 
-CARD = ModelCard(
-    classes=("road", "größe"),
-    palette=((1, 2, 3), (4, 5, 6)),
-    mean=(123.675, 116.28, 103.53),
-    std=(58.395, 57.12, 57.375),
-    ignore_index=255,
+CARD = make_card(
     input_size=(256, 512),
-    head="labels",
     precision="int8",
-    checkpoint_sha256="ab" * 32,
-    trained_iterations=400,
-    versions={"torch": "2.13"},
-    command="python -m export.to_onnx a.pth",
     source_sha256="cd" * 32,
     calibration={"spec": "scenes::train", "images": ["train/00000"], "method": "minmax"},
 )

@@ -14,7 +14,8 @@ import yaml
 
 from segdata.errors import UserError
 from train.checkpoint import load_checkpoint
-from train.loop import Trainer, choose_precision
+from train.loop import Trainer
+from train.models.backbones import build_backbone
 from train.sources import load_source
 
 
@@ -136,6 +137,7 @@ def test_init_starts_from_what_fits_of_another_checkpoint(tiny, tmp_path, zoo, c
     assert "starts fresh: pixel_decoder.mask_features (1 tensors), another shape" in account
     assert "'decoder.class_embed.weight' is (20, 32) there, (10, 32) here" in account
     assert "starts fresh: backbone" not in account
+    assert "random weights" not in account
 
     trainer.run()
     trained = weights(tmp_path / "run")
@@ -146,6 +148,7 @@ def test_init_starts_from_what_fits_of_another_checkpoint(tiny, tmp_path, zoo, c
 
     zoo.unlink()  # a run that resumes has its own weights
     resumed = Trainer(tiny, tmp_path / "run", resume=True)
+    assert "random weights" not in caplog.text
     assert resumed.start == 2
     assert torch.equal(resumed.plain_model.state_dict()[learnt], trained[learnt])
 
@@ -162,16 +165,33 @@ def test_init_of_nothing_that_fits_is_an_error(tiny, tmp_path):
     assert not (tmp_path / "run" / "last.pth").exists()
 
 
-def test_no_steps_write_an_untrained_model(tiny, tmp_path):
+def test_no_steps_write_an_untrained_model(tiny, tmp_path, caplog):
     tiny.iterations = 0
-    Trainer(tiny, tmp_path, resume=False).run()
-    assert load_checkpoint(tmp_path / "model.pth").iterations == 0
+    with caplog.at_level(logging.INFO):
+        Trainer(tiny, tmp_path, resume=False).run()
+    assert caplog.text.count("backbone resnet18: random weights") == 1
+    caplog.clear()
+    untrained = load_checkpoint(tmp_path / "model.pth")
+    assert untrained.iterations == 0
+    with caplog.at_level(logging.INFO):
+        untrained.build()
+    assert "backbone" not in caplog.text
+
+
+def test_a_pretrained_backbone_is_named(tiny, tmp_path, caplog):
+    weights = tmp_path / "stdc1.pth"
+    torch.save(build_backbone("stdc1").state_dict(), weights)
+    tiny.model = dataclasses.replace(tiny.model, backbone="stdc1", backbone_weights=str(weights))
+    with caplog.at_level(logging.INFO):
+        Trainer(tiny, tmp_path / "run", resume=False)
+    assert f"backbone stdc1: pretrained ({weights}) weights" in caplog.text
 
 
 PROBE = """
 import sys, torch
 from train.config import from_dict
 from train.loop import Trainer
+from train.models.backbones import build_backbone
 import yaml, pathlib
 config = from_dict(yaml.safe_load(open(sys.argv[1])))
 out = pathlib.Path(sys.argv[2])
@@ -218,6 +238,9 @@ def test_two_processes_have_the_gradients_of_one_with_the_whole_batch(tiny, tmp_
         (["demo", "train_data=camvid:/nowhere:train"], "/nowhere"),
         (["demo", "model.backbone=resnet81"], "unknown backbone 'resnet81'"),
         (["demo", "--rseume"], "--rseume"),
+        (["demo", "init=nothing.pth"], "no checkpoint at 'nothing.pth'"),
+        (["demo", "init=README.md"], "'README.md' is no readable pickle"),
+        (["demo", "init=model.fp16.onnx"], "'model.fp16.onnx' is an exported file"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(extra, message, tmp_path):
@@ -227,14 +250,7 @@ def test_mistakes_are_one_line_and_exit_code_2(extra, message, tmp_path):
         text=True,
     )
     assert done.returncode == 2
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    assert len(errors) == 1
-    assert message in errors[0]
-    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
     assert not (tmp_path / "out" / "last.pth").exists()
-
-
-def test_precision_names():
-    assert choose_precision("fp32") == "no"
-    assert choose_precision("bf16") == "bf16"
-    assert choose_precision("auto") in ("no", "bf16", "fp16")

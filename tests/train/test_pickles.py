@@ -145,7 +145,8 @@ def test_damaged_files_and_others_are_one_line(tmp_path, name):
 
     write({"model": {"a": torch.ones(40) if path.suffix == ".pth" else np.ones(40)}})
     whole = path.read_bytes()
-    for part in (b"", whole[:10], whole[: len(whole) // 2], whole[:-10], b"\x80\x04N."[:3]):
+    damaged = b"", whole[:10], whole[: len(whole) // 2], whole[:-10], b"\x80\x04N"
+    for part in (*damaged, b"just some text\n"):
         path.write_bytes(part)
         with pytest.raises(UserError, match=rf"{name}' is no readable .* copy it again"):
             read_state(path)

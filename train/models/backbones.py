@@ -5,8 +5,6 @@ ResNet, Swin, MiT and SwiftFormer come from `transformers`; STDC is our own.
 
 from __future__ import annotations
 
-import logging
-
 import torch
 from torch import Tensor, nn
 from transformers import (
@@ -22,8 +20,6 @@ from transformers import (
 
 from segdata.errors import UserError, nearest
 from train.models.stdc import BLOCKS, STDC
-
-log = logging.getLogger(__name__)
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 
@@ -106,7 +102,6 @@ def build_backbone(name: str, *, weights: str = "", drop_path: float = 0.0) -> n
         raise UserError(
             f"unknown backbone '{name}'{nearest(name, NAMES)}; known: {', '.join(NAMES)}"
         )
-    log.info("backbone %s: %s weights", name, f"pretrained ({weights})" if weights else "random")
     if name in RESNET:
         depths, widths, block = RESNET[name]
         config = ResNetConfig(

@@ -80,7 +80,7 @@ class MaskProduct(nn.Module):
 
     def forward(self, embedding: Tensor, mask_features: Tensor) -> Tensor:
         """PxBxMxC and BxCxHxW -> PxBxMxHxW."""
-        # One matrix product per image; BxPMxC @ BxCxHW.
+        # One matrix product per image, BxPMxC @ BxCxHW: broadcasting would copy the mask features.
         masks = embedding.transpose(0, 1).flatten(1, 2) @ mask_features.flatten(2)
         masks = masks.unflatten(1, embedding.shape[0:3:2]).transpose(0, 1)
         return masks.unflatten(-1, mask_features.shape[-2:])

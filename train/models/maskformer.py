@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from segdata.errors import UserError
 from train.config import GROUPS
-from train.models.decoder import MLP, Predictions, sine_positions
+from train.models.decoder import MLP, MaskProduct, Predictions, sine_positions
 from train.models.mask2former import Mask2Former
 
 
@@ -197,6 +197,7 @@ class MaskFormerDecoder(nn.Module):
         self.decoder_norm = nn.LayerNorm(dim)
         self.class_embed = nn.Linear(dim, num_classes + 1)
         self.mask_embed = MLP(dim=dim, out_dim=mask_dim, depth=3)
+        self.mask_product = MaskProduct()
         self._initialise()
 
     def _initialise(self) -> None:
@@ -228,8 +229,5 @@ class MaskFormerDecoder(nn.Module):
             queries = layer(queries, query_pos, tokens, pos)
             kept.append(queries)
         stacked = self.decoder_norm(torch.stack(kept if self.training else kept[-1:]))
-        # One matrix product per image, BxPMxC @ BxCxHW: broadcasting would copy the mask features.
-        embedding = self.mask_embed(stacked).transpose(0, 1).flatten(1, 2)
-        masks = (embedding @ mask_features.flatten(2)).unflatten(1, stacked.shape[0:3:2])
-        masks = masks.transpose(0, 1).unflatten(-1, mask_features.shape[-2:])
+        masks = self.mask_product(self.mask_embed(stacked), mask_features)
         return Predictions(self.class_embed(stacked), masks)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from segdata.errors import UserError
 from train.models.deform_conv import ModulatedDeformConv2d
-from train.models.pixel_decoder import ConvNormAct
+from train.models.pixel_decoder import ConvNormAct, Pyramid
 
 KERNEL = 3
 POINTS = KERNEL * KERNEL
@@ -70,19 +70,16 @@ class DeformLayer(nn.Module):
         return x, self.up_bn(self.up_sample(x)).relu()
 
 
-class PEMPixelDecoder(nn.Module):
+class PEMPixelDecoder(Pyramid):
     """Top-down fusion with context self-modulation and deformable convolutions.
 
     Args:
-        in_channels: channels of the backbone maps at strides 4, 8, 16, 32.
-        dim: channels of the pyramid.
+        in_channels, dim: see `Pyramid`.
         mask_dim: channels of the mask features.
     """
 
     def __init__(self, *, in_channels: list[int], dim: int, mask_dim: int) -> None:
-        super().__init__()
-        self.out_dim = dim
-        self.in_projections = nn.ModuleList(ConvNormAct(c, dim, 1) for c in in_channels)
+        super().__init__(in_channels=in_channels, dim=dim)
         self.conv_avg = ConvNormAct(in_channels[-1], dim, 1)
         self.csm = nn.ModuleList(SelfModulation(dim) for _ in in_channels)
         self.dcn = nn.ModuleList(DeformLayer(dim) for _ in in_channels[1:])

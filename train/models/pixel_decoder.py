@@ -38,19 +38,30 @@ class ContextModulation(nn.Module):
         return x + x * self.expand(F.relu(self.squeeze(context))).sigmoid()
 
 
-class FPN(nn.Module):
-    """The light pixel decoder: lateral 1x1, context self-modulation, upsampling; nothing deforms.
+class Pyramid(nn.Module):
+    """A pixel decoder whose levels all have the same width: each backbone map is projected to it.
 
     Args:
         in_channels: channels of the backbone maps at strides 4, 8, 16, 32.
         dim: channels of the pyramid.
+    """
+
+    def __init__(self, *, in_channels: list[int], dim: int) -> None:
+        super().__init__()
+        self.out_dim = dim
+        self.in_projections = nn.ModuleList(ConvNormAct(c, dim, 1) for c in in_channels)
+
+
+class FPN(Pyramid):
+    """The light pixel decoder: lateral 1x1, context self-modulation, upsampling; nothing deforms.
+
+    Args:
+        in_channels, dim: see `Pyramid`.
         mask_dim: channels of the mask features.
     """
 
     def __init__(self, *, in_channels: list[int], dim: int, mask_dim: int) -> None:
-        super().__init__()
-        self.out_dim = dim
-        self.in_projections = nn.ModuleList(ConvNormAct(c, dim, 1) for c in in_channels)
+        super().__init__(in_channels=in_channels, dim=dim)
         self.global_context = nn.Sequential(nn.Conv2d(in_channels[-1], dim, 1), nn.ReLU())
         self.modulation = nn.ModuleList(ContextModulation(dim) for _ in in_channels)
         # A dense 3x3 at stride 4 would cost as much as a ResNet-18; depth-wise suffices there.

@@ -40,6 +40,8 @@ def load_source(source: str, *, tell: Callable[[str], None]) -> Checkpoint:
     path = Path(source)
     if path.suffix == ".safetensors":
         raise UserError(f"'{source}': give the folder that also holds its config.json")
+    if path.suffix == ".onnx":
+        raise UserError(f"'{source}' is an exported file; give the checkpoint that it comes from")
     if path.is_file():
         tree, state = read_state(path)
         if tree.get("format") == FORMAT:

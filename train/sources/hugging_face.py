@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from huggingface_hub import model_info
 from huggingface_hub.errors import RepositoryNotFoundError
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
     AutoConfig,
@@ -152,6 +154,11 @@ def _try(source: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except Exception as error:  # damaged files make the libraries below raise almost anything
+        if _is_damage(error):
+            raise UserError(
+                f"'{source}': its weights are damaged, truncated or of another kind; fetch them "
+                "again"
+            ) from None
         if Path(source).is_dir():
             reason = (str(error) or repr(error)).splitlines()[0]
             raise UserError(
@@ -162,6 +169,12 @@ def _try(source: str, load: Callable[[], Any]) -> Any:
             f"Hugging Face hub; where there is a network run: hf download {source} "
             f"--local-dir FOLDER, then give FOLDER"
         ) from None
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether a file of weights is there but cannot be read."""
+    kinds = (SafetensorError, pickle.UnpicklingError, EOFError)
+    return isinstance(error, kinds) or "PytorchStreamReader" in str(error)
 
 
 def _check_normalization(source: str, options: dict[str, bool]) -> None:
@@ -175,15 +188,25 @@ def _check_normalization(source: str, options: dict[str, bool]) -> None:
     if path is None:
         return
     try:
-        settings = dict(json.loads(Path(path).read_text()))
+        settings = json.loads(Path(path).read_text())
+        if not isinstance(settings, dict):
+            raise ValueError("no settings by name")
     except ValueError as error:
         raise UserError(
             f"'{source}': preprocessor_config.json cannot be read: {error}; fetch it again"
         ) from None
     for key, ours in (("image_mean", MEAN), ("image_std", STD)):
         theirs = settings.get(key)
-        if theirs is not None and not np.allclose(255 * np.asarray(theirs), ours, atol=0.5):
+        if theirs is not None and not _are_close(theirs, ours):
             raise UserError(
                 f"'{source}' normalises with {key}={theirs}; only ImageNet's statistics "
                 f"({', '.join(f'{value / 255:.3f}' for value in ours)}) are supported"
             )
+
+
+def _are_close(theirs: Any, ours: tuple[float, ...]) -> bool:
+    """Whether a setting, in 0..1, means our statistic, in 0..255."""
+    try:
+        return np.allclose(255 * np.asarray(theirs, float), ours, atol=0.5)
+    except (TypeError, ValueError):  # no numbers, or not three
+        return False

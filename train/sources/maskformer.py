@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from torch import Tensor
@@ -95,12 +94,4 @@ def read_hugging_face(state: Mapping[str, Tensor], config: MaskFormerConfig) -> 
         feedforward_dim=decoder.decoder_ffn_dim,
     )
     conversion = convert(state, [*backbone_rules(ENCODER, backbone), *RULES])
-    return Imported(
-        "MaskFormer (Hugging Face)", model, config.num_labels, conversion, _classes(config)
-    )
-
-
-def _classes(config: MaskFormerConfig) -> tuple[str, ...] | None:
-    names = tuple(config.id2label[i] for i in range(config.num_labels))
-    generated = all(re.fullmatch(r"LABEL_\d+", name) for name in names)
-    return None if generated else names
+    return Imported("MaskFormer (Hugging Face)", model, config.num_labels, conversion)

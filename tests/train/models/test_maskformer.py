@@ -1,18 +1,11 @@
+import foreign
 import pytest
 import torch
 from torch import nn
-from transformers import (
-    DetrConfig,
-    MaskFormerConfig,
-    MaskFormerForInstanceSegmentation,
-    ResNetConfig,
-    SwinConfig,
-)
 
 from segdata.errors import UserError
-from train.models.backbones import STAGES, build_backbone
+from train.models.backbones import build_backbone
 from train.models.maskformer import build_maskformer
-from train.sources.maskformer import read_hugging_face
 
 SMALL = {
     "num_queries": 7, "dim": 64, "conv_dim": 32, "mask_dim": 48, "num_heads": 4,
@@ -29,54 +22,12 @@ def small(backbone="resnet18", **changes):
 
 @pytest.fixture(scope="module", params=["resnet50", "swin_tiny"])
 def pair(request):
-    """A MaskFormer of transformers with random weights, and ours with the same."""
-    backbone = (ResNetConfig if request.param == "resnet50" else SwinConfig)(out_features=STAGES)
-    decoder = DetrConfig(
-        d_model=64,
-        num_queries=7,
-        decoder_layers=3,
-        decoder_ffn_dim=96,
-        decoder_attention_heads=4,
-    )
-    theirs = MaskFormerForInstanceSegmentation(
-        MaskFormerConfig(
-            backbone_config=backbone,
-            decoder_config=decoder,
-            fpn_feature_size=32,
-            mask_feature_size=48,
-            num_labels=5,
-        )
-    )
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in theirs.parameters():
-            if parameter.dim() > 1:
-                nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
-            else:
-                parameter += 0.1 * torch.randn_like(parameter)
-        nn.init.normal_(theirs.model.transformer_module.queries_embedder.weight)
-    imported = read_hugging_face(theirs.state_dict(), theirs.config)
-    ours = build_maskformer(
-        backbone=build_backbone(request.param), num_classes=imported.num_classes, **SMALL
-    )
-    ours.load_state_dict(imported.conversion.tensors)
-    return theirs.eval(), ours.eval()
+    return foreign.pair("maskformer", request.param)
 
 
 @pytest.mark.parametrize("size", [(96, 128), (75, 101)])
 def test_equals_transformers(pair, size):
-    theirs, ours = pair
-    image = torch.randint(0, 256, (2, 3, *size), generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        expected = theirs(ours.normalize(image))
-        output = ours(image)
-    for got, wanted in (
-        (output.class_logits, expected.class_queries_logits),
-        (output.mask_logits, expected.masks_queries_logits),
-    ):
-        assert got.shape == (1, *wanted.shape)
-        assert wanted.std(dim=1).mean() > 1e-2  # the queries differ
-        assert (got[0] - wanted).norm() < 1e-4 * wanted.norm()
+    foreign.check_equal(*pair, size, batch=2)
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "mit_b0", "swiftformer_xs"])

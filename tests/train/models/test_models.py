@@ -127,13 +127,11 @@ def test_an_unknown_backbone_names_the_nearest():
         ("mit_b0", lambda: SegformerForImageClassification(SegformerConfig())),
     ],
 )  # fmt: skip
-def test_imagenet_weights_load_from_a_folder(name, model, tmp_path, caplog):
+def test_imagenet_weights_load_from_a_folder(name, model, tmp_path):
     torch.manual_seed(0)
     classifier = model()
     classifier.save_pretrained(tmp_path)
-    with caplog.at_level("INFO"):
-        backbone = build_backbone(name, weights=str(tmp_path))
-    assert f"backbone {name}: pretrained ({tmp_path}) weights" in caplog.text
+    backbone = build_backbone(name, weights=str(tmp_path))
     theirs = dict(classifier.named_parameters())
     matched = 0
     for key, value in backbone.model.named_parameters():

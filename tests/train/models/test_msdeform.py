@@ -7,50 +7,24 @@ import torch
 
 from train.models import build_model
 from train.models.msdeform import DeformableSampling, MSDeformPixelDecoder, pixel_centres
-from train.sources.mask2former import read_hugging_face
 
 SIZES = [(2, 3), (4, 5), (7, 9)]
 
 
-def pair(backbone, **changes):
-    """A Mask2Former of transformers with random weights, and ours with the same."""
-    theirs = foreign.hugging_face("mask2former", backbone, **changes).eval()
-    imported = read_hugging_face(theirs.state_dict(), theirs.config)
-    assert imported.conversion.left_over == []
-    ours = build_model(imported.model, num_classes=imported.num_classes)
-    ours.load_state_dict(imported.conversion.tensors)
-    return theirs, ours.eval()
-
-
-def check_equal(theirs, ours, size):
-    image = torch.randint(0, 256, (1, 3, *size), generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        expected = theirs(ours.normalize(image))
-        output = ours(image)
-    for got, wanted in (
-        (output.class_logits, expected.class_queries_logits),
-        (output.mask_logits, expected.masks_queries_logits),
-    ):
-        assert got.shape == (1, *wanted.shape)
-        # What the queries have in common would hide how they differ.
-        got, wanted = (x - x.mean(dim=1, keepdim=True) for x in (got[0], wanted))
-        assert wanted.std() > 0.02
-        assert (got - wanted).norm() < 1e-4 * wanted.norm()
-
-
 @pytest.fixture(scope="module", params=["resnet50", "swin_tiny"])
 def small_pair(request):
-    return pair(request.param)
+    return foreign.pair("mask2former", request.param)
 
 
 @pytest.mark.parametrize("size", [(128, 160), (75, 101)])
 def test_equals_transformers(small_pair, size):
-    check_equal(*small_pair, size)
+    foreign.check_equal(*small_pair, size)
 
 
 def test_equals_transformers_with_queries_of_another_width():
     """Then each level is projected."""
-    check_equal(*pair("resnet18", hidden_dim=48, enforce_input_projection=True), (64, 96))
+    options = {"hidden_dim": 48, "enforce_input_projection": True}
+    foreign.check_equal(*foreign.pair("mask2former", **options), (64, 96))
 
 
 @pytest.mark.slow
@@ -60,7 +34,7 @@ def test_the_published_size_equals_transformers():
         "num_attention_heads": 8, "encoder_layers": 6, "encoder_feedforward_dim": 1024,
         "decoder_layers": 10, "dim_feedforward": 2048, "num_labels": 150,
     }  # fmt: skip
-    check_equal(*pair("swin_tiny", **sizes), (512, 512))
+    foreign.check_equal(*foreign.pair("mask2former", "swin_tiny", **sizes), (512, 512))
 
 
 def sample_slowly(value, locations, weights, sizes):

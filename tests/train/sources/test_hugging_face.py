@@ -116,6 +116,17 @@ def test_classes_keep_their_names(folder):
     assert checkpoint.config.eval_size == (512, 512)
 
 
+def test_as_many_classes_as_another_task_has_pass_under_names_of_their_own(tmp_path):
+    foreign.hugging_face("maskformer", num_labels=8).save_pretrained(tmp_path)
+    names = [f"crop {i}" for i in range(8)]
+    edit(tmp_path, id2label={str(i): name for i, name in enumerate(names)})
+    checkpoint, _ = load(tmp_path)
+    assert checkpoint.classes == tuple(names)
+    edit(tmp_path, id2label={str(i): f"LABEL_{i}" for i in range(8)})
+    with pytest.raises(UserError, match=r"a Cityscapes instance .* config\.json names them"):
+        load(tmp_path)
+
+
 def test_half_precision_weights_are_read_in_single(folder):
     edit_tensors(folder, lambda state: state.update({n: x.half() for n, x in state.items()
                                                      if x.is_floating_point()}))  # fmt: skip
@@ -170,27 +181,46 @@ def test_other_normalisation_is_refused(folder, key):
     edit(folder, name, **{key: [0.5, 0.5, 0.5]})
     with pytest.raises(UserError, match=rf"with {key}=\[0\.5, 0\.5, 0\.5\]; only ImageNet's stat"):
         load(folder)
-    (folder / name).write_text("{")
-    with pytest.raises(UserError, match=r"preprocessor_config\.json cannot be read: .*; fetch it"):
-        load(folder)
+    for value in ("abc", [0.5], {"r": 0.5}, [[0.1], [0.2, 0.3]]):
+        edit(folder, name, **{key: value})
+        with pytest.raises(UserError, match=rf"normalises with {key}=.*; only ImageNet's stat"):
+            load(folder)
+    for text in ("{", "[1, 2]", "7"):
+        (folder / name).write_text(text)
+        with pytest.raises(UserError, match=r"config\.json cannot be read: .*; fetch it again"):
+            load(folder)
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda f: f.write_bytes(f.read_bytes()[:-100]), "Error while deserializing"),
-        (lambda f: f.write_bytes(b"not tensors"), "Error while deserializing"),
         (lambda f: f.unlink(), "no file named model.safetensors"),
         (lambda f: f.with_name("config.json").unlink(), "config.json"),
         (lambda f: f.with_name("config.json").write_text("{"), "not a valid JSON"),
+        (lambda f: f.with_name("config.json").write_text("[1]"), "config.json"),
     ],
-    ids=["truncated", "foreign", "no weights", "no configuration", "broken configuration"],
+    ids=["no weights", "no configuration", "broken configuration", "a list"],
 )
 def test_damaged_folders_are_one_line_with_the_remedy(folder, spoil, message):
     spoil(folder / "model.safetensors")
     with pytest.raises(UserError, match=rf"(?i){message}.*needs config.json and model") as error:
         load(folder)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_weights_that_cannot_be_read_are_named_in_one_line(folder, name):
+    path = folder / name
+    if name == "pytorch_model.bin":
+        torch.save(load_file(folder / "model.safetensors"), path)
+        (folder / "model.safetensors").unlink()
+        assert load(folder)
+    whole = path.read_bytes()
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 99\n"
+    for part in (whole[:-100], whole[: len(whole) // 2], whole[:5], b"", pointer):
+        path.write_bytes(part)
+        with pytest.raises(UserError, match=r"segformer-tiny': its weights are damaged, .* again$"):
+            load(folder)
 
 
 def test_panoptic_models_are_refused_by_the_name_of_their_folder(models, tmp_path):

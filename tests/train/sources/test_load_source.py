@@ -187,3 +187,5 @@ def test_what_is_no_known_checkpoint_is_said(tmp_path):
         load(tmp_path / "nothing.pth")
     with pytest.raises(UserError, match=r"safetensors': give the folder .* config\.json"):
         load(tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match=r"model\.int8\.onnx' is an exported file; give the check"):
+        load(tmp_path / "model.int8.onnx")

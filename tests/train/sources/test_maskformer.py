@@ -56,7 +56,6 @@ def test_every_tensor_finds_its_place(checkpoint):
     assert imported.model.architecture == "maskformer"
     assert imported.model.backbone == name
     assert imported.num_classes == 4
-    assert imported.classes is None
     ignored = {key.rsplit(".", 1)[-1] for key in imported.conversion.unneeded}
     assert ignored <= {"empty_weight", "relative_position_index", "weight", "bias"}
 
@@ -76,12 +75,6 @@ def test_sizes_come_from_the_configuration():
     got = read_hugging_face({"class_predictor.weight": torch.zeros(4, 32)}, model).model
     assert (got.conv_dim, got.mask_dim, got.hidden_dim, got.feedforward_dim) == (32, 16, 32, 48)
     assert (got.num_queries, got.num_heads, got.decoder_layers) == (6, 4, 2)
-
-
-def test_class_names_are_kept():
-    names = {0: "road", 1: "sky"}
-    imported = read_hugging_face({}, config(id2label=names))
-    assert imported.classes == ("road", "sky")
 
 
 def test_what_we_do_not_have_is_named():

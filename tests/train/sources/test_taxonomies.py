@@ -11,8 +11,8 @@ from train.sources.taxonomies import check_task, input_size, taxonomy
 ADE_LABELS = {"bed": "bed ", "television": "television receiver"}
 
 
-def imported(classes, architecture="mask2former"):
-    return Imported("kind", ModelConfig(architecture=architecture), classes, Conversion())
+def imported(classes, architecture="mask2former", names=None):
+    return Imported("kind", ModelConfig(architecture=architecture), classes, Conversion(), names)
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,28 @@ def test_other_tasks_are_refused_by_name(source, task, architecture):
 )
 @pytest.mark.parametrize("architecture", ["mask2former", "maskformer"])
 def test_mask_classifiers_for_other_tasks_are_refused_by_class_count(classes, task, architecture):
-    with pytest.raises(UserError, match=rf"'a\.pkl' is {task} segmentation .*\({classes} classes"):
-        check_task("a.pkl", imported(classes, architecture))
+    message = rf"'a\.pkl' is {task} segmentation .*\({classes} classes.*config\.json names them"
+    for names in (None, tuple(f"LABEL_{i}" for i in range(classes))):
+        with pytest.raises(UserError, match=message):
+            check_task("a.pkl", imported(classes, architecture, names))
+
+
+@pytest.mark.parametrize(
+    ("classes", "first"),
+    [
+        (133, ("person", "bicycle", "car")),
+        (80, ("person", "bicycle", "car")),
+        (100, ("bed", "windowpane, window", "cabinet")),
+        (8, ("Person", "rider", "car")),
+        (40, ("person", "giant_panda", "lizard")),
+        (40, ("airplane", "bear", "bird")),
+    ],
+)
+def test_only_the_names_of_the_other_task_are_refused(classes, first):
+    rest = tuple(f"thing {i}" for i in range(classes - 3))
+    with pytest.raises(UserError, match=r"supported are semantic ones.*Cityscapes \(19\)$"):
+        check_task("a", imported(classes, names=first + rest))
+    check_task("a", imported(classes, names=rest + first))
 
 
 def test_semantic_checkpoints_pass_and_folders_above_do_not_matter():
