@@ -4,7 +4,7 @@ python benchmarks/gpu_check.py [--checkpoint CKPT.pth --data SPEC] [-o benchmark
 
 Builds the kernels, checks them against their definition, runs compute-sanitizer, times them
 beside PyTorch's operators, and compares whole networks in FP16 with FP32. Needs nvcc, cmake and
-PyTorch for CUDA; no network, no TensorRT.
+what training and export need, with PyTorch for CUDA; no network, no TensorRT.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from segdata.errors import UserError
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "gpu-check"
 SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
+CANNOT_RUN, FOUND = 2, 9  # exit codes of the check program and of compute-sanitizer
 
 
 def require_gpu() -> str:
@@ -50,17 +51,21 @@ def build() -> None:
     for words in (["-S", ROOT / "plugins", "-B", BUILD, *options], ["--build", BUILD]):
         done = subprocess.run(["cmake", *words], capture_output=True, text=True)
         if done.returncode:
-            lines = (done.stderr or done.stdout).strip().splitlines()
-            raise UserError("the kernels do not build: " + " ".join(lines[-3:]))
+            lines = (done.stderr + done.stdout).strip().splitlines()
+            errors = [line.strip() for line in lines if "rror" in line] or lines
+            raise UserError("the kernels do not build: " + " ".join(errors[:3]))
 
 
 def check_program() -> dict[str, list[dict[str, Any]]]:
     """The lines of emca_gpu_check: its checks and its measurements.
 
     Raises:
+        UserError: it cannot run on this GPU.
         SystemExit: a kernel is wrong.
     """
     done = subprocess.run([BUILD / "emca_gpu_check"], capture_output=True, text=True)
+    if done.returncode == CANNOT_RUN:
+        raise UserError(done.stderr.strip().removeprefix("error: "))
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     wrong = [line for line in lines if line.get("check") == "WRONG"]
     if done.returncode or wrong:
@@ -69,13 +74,19 @@ def check_program() -> dict[str, list[dict[str, Any]]]:
 
 
 def sanitize() -> dict[str, str]:
-    """The summary line of each sanitizer over the small shapes, or why it did not run."""
-    program = shutil.which("compute-sanitizer")
+    """The summary line of each sanitizer over the small shapes, or why it did not run.
+
+    Raises:
+        SystemExit: a sanitizer found something.
+    """
+    program = shutil.which("compute-sanitizer") or shutil.which(
+        "compute-sanitizer", path="/usr/local/cuda/bin"
+    )
     if program is None:
         return dict.fromkeys(SANITIZERS, "not run: compute-sanitizer is not installed")
     found = {}
     for tool in SANITIZERS:
-        words = [program, "--tool", tool, "--error-exitcode", "9"]
+        words = [program, "--tool", tool, "--error-exitcode", str(FOUND)]
         done = subprocess.run(
             [*words, BUILD / "emca_gpu_check", "--quick"], capture_output=True, text=True
         )
@@ -85,12 +96,19 @@ def sanitize() -> dict[str, str]:
 
 
 def sanitizer_result(returncode: int, output: str) -> str:
-    """`0 errors`, or what went wrong."""
+    """`0 errors`, or why the tool did not run.
+
+    Raises:
+        SystemExit: it found something.
+    """
     summaries = re.findall(r"(?:ERROR|RACECHECK) SUMMARY: (.+)", output)
-    if returncode == 0 and summaries:
-        return summaries[-1].strip()
-    reason = summaries or [line for line in output.splitlines() if "rror" in line] or ["no output"]
-    return f"exit code {returncode}: {reason[-1].strip()}"
+    summary = summaries[-1].strip() if summaries else ""
+    if returncode == FOUND or re.search(r"[1-9]\d* (error|warning|hazard)", summary):
+        raise SystemExit(f"compute-sanitizer: {summary or output.strip()}")
+    if returncode == 0 and summary:
+        return summary
+    reason = [line for line in output.splitlines() if "rror" in line] or ["no output"]
+    return f"not run: exit code {returncode}, {reason[-1].strip(' =')}"
 
 
 def shares(measured: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -135,16 +153,15 @@ def main(argv: list[str] | None = None) -> None:
     if args.data and not args.checkpoint:
         raise UserError(f"--data={args.data} needs --checkpoint: random weights say nothing of it")
     name = re.sub(r"[^a-z0-9]+", "_", gpu.lower()).strip("_")
+    import gpu_kernels
+    import gpu_models
+
     with json_output(args.output or ROOT / "benchmarks" / f"{name}.json") as write:
         print(f"Building the kernels for {gpu}")
         build()
         lines = check_program()
         print(f"{len(lines['check'])} shapes agree with the definition")
         sanitizers = sanitize()
-
-        import gpu_kernels
-        import gpu_models
-
         kernels = gpu_kernels.Kernels(BUILD / "libemca_kernels.so")
         beside = gpu_kernels.measure(kernels)
         images = load_images(args.data, args.checkpoint) if args.data else None

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-ROUNDS = 200
+WARM_UP, ROUNDS = 100, 200
 SIZES = (1024, 4096, 16384)  # positions
 QUERIES, CHANNELS, HEADS = 100, 256, 8
 
@@ -27,7 +27,12 @@ class Kernels:
     def __call__(
         self, query: Tensor, feature: Tensor, mask_logits: Tensor, num_heads: int
     ) -> tuple[Tensor, Tensor]:
-        """attended and prototype, [B,M,C], on the current stream; FP16 or FP32 throughout."""
+        """attended and prototype, [B,M,C], on the current stream, in FP16 or FP32 like `query`.
+
+        FP16 turns mask logits above -3e-8 into -0, which is visible.
+        """
+        if query.dtype not in (torch.float16, torch.float32):
+            raise TypeError(f"query is {query.dtype}; the kernels take float16 and float32")
         query, feature, mask_logits = (
             x.to(query.dtype).contiguous() for x in (query, feature, mask_logits)
         )
@@ -91,6 +96,7 @@ def random_inputs(positions: int, device: str = "cuda") -> tuple[Tensor, Tensor,
 def captured(function: Callable[[], Any]) -> Callable[[], None]:
     """The function as a CUDA graph, to be replayed."""
     stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(3):
             function()
@@ -104,30 +110,42 @@ def captured(function: Callable[[], Any]) -> Callable[[], None]:
 def medians(
     functions: Mapping[str, Callable[[], Any]], *, rounds: int = ROUNDS, cold: bool = True
 ) -> dict[str, float]:
-    """Median milliseconds of each on the GPU, taking turns; `cold` empties the L2 cache before."""
-    properties = torch.cuda.get_device_properties(0)
-    elsewhere = torch.empty(4 * properties.L2_cache_size, dtype=torch.uint8, device="cuda")
+    """Median milliseconds of each on the GPU, taking turns.
+
+    Before every call the GPU reads and writes memory of its own: the call's tensors are out of the
+    L2 cache then (`cold`; less of it otherwise), and the GPU is busy until the call is queued.
+    """
+    cache = torch.cuda.get_device_properties(0).L2_cache_size
+    size = (2 * cache if cold else cache // 8) // 4
+    written, read = (torch.zeros(size, device="cuda") for _ in range(2))
     times: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(rounds):
+    began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    for count in range(WARM_UP + rounds):
         for name, function in functions.items():
-            if cold:
-                elsewhere.zero_()
-            began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            written.zero_()
+            read.sum()
             began.record()
             function()
             ended.record()
             torch.cuda.synchronize()
-            times[name].append(began.elapsed_time(ended))
+            if count >= WARM_UP:  # before, an idle GPU's clocks rise
+                times[name].append(began.elapsed_time(ended))
     return {name: statistics.median(values) for name, values in times.items()}
 
 
 def measure(kernels: Kernels) -> list[dict[str, Any]]:
     """The kernels beside the unfused operators, all FP16 and as CUDA graphs, for each size."""
-    compiled = torch.compile(unfused, dynamic=False)
+    variants = {"kernels": kernels, "unfused": unfused}
+    missing = ""
+    try:
+        compiled = torch.compile(unfused, dynamic=False)
+        compiled(*random_inputs(SIZES[0]), HEADS)
+        variants["torch_compile"] = compiled
+    except Exception as error:  # no compiler, Triton or Python headers: of no common class
+        missing = f"not run: {str(error).strip().splitlines()[-1]}"
     rows = []
     for positions in SIZES:
         inputs = random_inputs(positions)
-        variants = {"kernels": kernels, "unfused": unfused, "torch_compile": compiled}
         graphs = {
             name: captured(partial(function, *inputs, HEADS)) for name, function in variants.items()
         }
@@ -137,6 +155,7 @@ def measure(kernels: Kernels) -> list[dict[str, Any]]:
                 "positions": positions,
                 "median_us": {name: round(us, 2) for name, us in microseconds.items()},
                 "unfused_over_kernels": round(microseconds["unfused"] / microseconds["kernels"], 2),
+                **({"torch_compile": missing} if missing else {}),
             }
         )
     return rows

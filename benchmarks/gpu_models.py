@@ -87,8 +87,12 @@ def _largest_share(labels: Tensor) -> float:
 
 @torch.no_grad()
 def measure(kernels: Kernels, checkpoint: Path | None, images: Tensor | None) -> dict[str, Any]:
-    """By network; `images` uint8 [N,H,W,3], or noise."""
+    """By network; `images` uint8 [N,H,W,3], or noise.
+
+    FP16 is autocast's, which casts every weight anew in each run: engines do not.
+    """
     torch.manual_seed(0)
+    torch.backends.cudnn.allow_tf32 = False  # else convolutions of the FP32 reference are not FP32
     if images is None:
         images = torch.randint(0, 256, (IMAGES, *SIZE, 3), dtype=torch.uint8)
     images = images.cuda()

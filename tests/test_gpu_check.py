@@ -60,13 +60,25 @@ def test_shares_of_the_bound():
             "========= RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)",
             "0 hazards displayed (0 errors, 0 warnings)",
         ),
-        (9, "========= ERROR SUMMARY: 3 errors", "exit code 9: 3 errors"),
-        (1, "========= Error: Device not supported\n", "exit code 1: ========= Error: Device"),
-        (0, "", "exit code 0: no output"),
+        (1, "========= Error: Device not supported\n", "not run: exit code 1, Error: Device not"),
+        (0, "", "not run: exit code 0, no output"),
     ],
 )
 def test_sanitizer_results_are_read(code, output, expected):
     assert gpu_check.sanitizer_result(code, output).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("code", "output"),
+    [
+        (9, "========= ERROR SUMMARY: 3 errors"),
+        (9, "killed"),
+        (0, "========= RACECHECK SUMMARY: 1 hazard displayed (0 errors, 1 warning)"),
+    ],
+)
+def test_what_a_sanitizer_finds_ends_the_check(code, output):
+    with pytest.raises(SystemExit, match="compute-sanitizer: "):
+        gpu_check.sanitizer_result(code, output)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <vector>
 
@@ -31,19 +32,22 @@ inline Peaks peaks() {
     int const capability = 10 * attribute(cudaDevAttrComputeCapabilityMajor) +
                            attribute(cudaDevAttrComputeCapabilityMinor);
     // Per multiprocessor and cycle, from NVIDIA's architecture papers (T4, A100, Orin, H100);
-    // GeForce cards (8.6, 8.9, 12.x) run half as fast with float sums.
+    // GeForce cards of 8.6, 8.9 and 12.x run half as fast with float sums.
     double const flops = capability >= 120                     ? 512
                          : capability >= 90                    ? 4096
                          : capability == 89 || capability == 86 ? 512
                          : capability >= 80                    ? 2048
                                                                : 1024;
-    constexpr double kLanes = 128;  // four schedulers issue one instruction of a warp each
+    constexpr double kLanes = 64;  // results of compares, selections and logic in a cycle
     double const cycles = 1e3 * attribute(cudaDevAttrClockRate);
     double const multiprocessors = attribute(cudaDevAttrMultiProcessorCount);
-    return {2e3 * attribute(cudaDevAttrMemoryClockRate) *
-                attribute(cudaDevAttrGlobalMemoryBusWidth) / 8,
-            flops * cycles * multiprocessors, kLanes * cycles * multiprocessors,
-            attribute(cudaDevAttrL2CacheSize)};
+    Peaks const found{2e3 * attribute(cudaDevAttrMemoryClockRate) *
+                          attribute(cudaDevAttrGlobalMemoryBusWidth) / 8,
+                      flops * cycles * multiprocessors, kLanes * cycles * multiprocessors,
+                      attribute(cudaDevAttrL2CacheSize)};
+    bool const known = found.bytes_per_second > 0 && cycles > 0 && found.l2_bytes > 0;
+    require(known ? cudaSuccess : cudaErrorNotSupported, "clocks, bus width and L2 size");
+    return found;
 }
 
 //! Microseconds that a call takes at least: the largest of memory, tensor cores and running
@@ -60,28 +64,48 @@ inline double bound(Shape const& shape, Peaks const& peak) {
                            steps / peak.steps_per_second});
 }
 
+constexpr std::chrono::seconds kWakeUp{1};
+
 __global__ void do_nothing() {}
+
+//! Read an array of zeros; the sum, which keeps the compiler from leaving it out, is never written.
+__global__ void read_all(uint4 const* values, std::size_t count, unsigned char* target) {
+    unsigned sum = 0;
+    std::size_t const step = static_cast<std::size_t>(gridDim.x) * blockDim.x;
+    for (std::size_t i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step) {
+        sum += values[i].x + values[i].y + values[i].z + values[i].w;
+    }
+    if (sum != 0) {
+        *target = 1;
+    }
+}
 
 //! Median microseconds of a captured sequence of launches, each after `before`.
 template <typename Launches, typename Before>
 double median_time(Launches const& launches, Before const& before, cudaStream_t stream) {
     constexpr int kRuns = 200;
-    cudaGraph_t graph{};
-    cudaGraphExec_t executable{};
-    require(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal), "capture");
-    launches();
-    require(cudaStreamEndCapture(stream, &graph), "capture");
-    require(cudaGraphInstantiate(&executable, graph, 0), "cudaGraphInstantiate");
-    std::vector<float> times;
+    launches();  // loads the kernels: not allowed while capturing
+    require(cudaStreamSynchronize(stream), "run");
     cudaEvent_t events[2];
     for (cudaEvent_t& event : events) {
         require(cudaEventCreate(&event), "cudaEventCreate");
     }
+    // The events are nodes of the graph, so that the time to start the graph stays out.
+    auto const record = [&](cudaEvent_t event) {
+        require(cudaEventRecordWithFlags(event, stream, cudaEventRecordExternal), "record");
+    };
+    cudaGraph_t graph{};
+    cudaGraphExec_t executable{};
+    require(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal), "capture");
+    record(events[0]);
+    launches();
+    record(events[1]);
+    require(cudaStreamEndCapture(stream, &graph), "capture");
+    require(cudaGraphInstantiateWithFlags(&executable, graph, 0), "cudaGraphInstantiateWithFlags");
+    std::vector<float> times;
     for (int run = 0; run < kRuns; ++run) {
         before();
-        require(cudaEventRecord(events[0], stream), "cudaEventRecord");
         require(cudaGraphLaunch(executable, stream), "cudaGraphLaunch");
-        require(cudaEventRecord(events[1], stream), "cudaEventRecord");
         require(cudaStreamSynchronize(stream), "run");
         float milliseconds = 0.0F;
         require(cudaEventElapsedTime(&milliseconds, events[0], events[1]), "cudaEventElapsedTime");
@@ -96,6 +120,24 @@ double median_time(Launches const& launches, Before const& before, cudaStream_t 
     return times[kRuns / 2];
 }
 
+//! What makes the L2 cache hold nothing of the tensors, and nothing to be written back.
+class Flush {
+  public:
+    explicit Flush(Peaks const& peak)
+        : written_(2 * static_cast<std::size_t>(peak.l2_bytes)), read_(written_.bytes()) {
+        require(cudaMemset(read_.get(), 0, read_.bytes()), "cudaMemset");
+    }
+    void operator()(cudaStream_t stream) const {
+        require(cudaMemsetAsync(written_.get(), 0, written_.bytes(), stream), "flush");
+        read_all<<<1024, 256, 0, stream>>>(reinterpret_cast<uint4 const*>(read_.get()),
+                                           read_.bytes() / sizeof(uint4), written_.get());
+    }
+
+  private:
+    DeviceArray<unsigned char> written_;
+    DeviceArray<unsigned char> read_;
+};
+
 inline void measure_shape(Shape const& shape, Peaks const& peak, cudaStream_t stream) {
     Inputs<__half> const inputs = random_inputs<__half>(shape, 0);
     DeviceArray<__half> const query(inputs.query);
@@ -104,7 +146,7 @@ inline void measure_shape(Shape const& shape, Peaks const& peak, cudaStream_t st
     DeviceArray<__half> const attended(inputs.query.size());
     DeviceArray<__half> const prototype(inputs.query.size());
     DeviceArray<unsigned char> const workspace(workspace_size(shape));
-    DeviceArray<unsigned char> const elsewhere(4 * static_cast<std::size_t>(peak.l2_bytes));
+    Flush const flush_cache(peak);
 
     auto const call = [&] {
         require(prototype_attention(shape, Precision::kFloat16, query.get(), feature.get(),
@@ -116,9 +158,13 @@ inline void measure_shape(Shape const& shape, Peaks const& peak, cudaStream_t st
         do_nothing<<<1, 32, 0, stream>>>();
         do_nothing<<<1, 32, 0, stream>>>();
     };
-    auto const flush = [&] {
-        require(cudaMemsetAsync(elsewhere.get(), 0, elsewhere.bytes(), stream), "flush");
-    };
+    auto const flush = [&] { flush_cache(stream); };
+    auto const began = std::chrono::steady_clock::now();
+    while (std::chrono::steady_clock::now() - began < kWakeUp) {  // an idle GPU's clocks are low
+        flush();
+        call();
+        require(cudaStreamSynchronize(stream), "run");
+    }
     double const cold = median_time(call, flush, stream);
     double const warm = median_time(call, [] {}, stream);
     double const launches = median_time(two_empty, flush, stream);

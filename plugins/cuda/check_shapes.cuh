@@ -58,11 +58,43 @@ Inputs<T> random_inputs(Shape const& shape, unsigned seed) {
     return inputs;
 }
 
+//! Eighths, whose sums are exact in any order, so that ties abound and have one right answer.
+//! Channel 0, which no query looks at, tells equal features apart. The second query is masked
+//! everywhere, the third but for the last position, the fourth by infinite logits.
+template <typename T>
+Inputs<T> exact_inputs(Shape const& shape) {
+    std::mt19937 generator(1);
+    std::uniform_int_distribution<int> eighths(-1, 1);
+    std::size_t const rows = static_cast<std::size_t>(shape.batch) * shape.queries;
+    std::size_t const features = static_cast<std::size_t>(shape.batch) * shape.positions;
+    Inputs<T> inputs{std::vector<T>(rows * shape.channels),
+                     std::vector<T>(features * shape.channels),
+                     std::vector<T>(rows * shape.positions)};
+    int const width = shape.channels / shape.heads;
+    for (std::size_t i = 0; i < inputs.query.size(); ++i) {
+        assign(inputs.query[i], i % width == 0 ? 0.0F : 0.125F * eighths(generator));
+    }
+    for (std::size_t i = 0; i < inputs.feature.size(); ++i) {
+        float const number = static_cast<float>(i / shape.channels % shape.positions);
+        assign(inputs.feature[i], i % width == 0 ? number : 0.125F * eighths(generator));
+    }
+    for (std::size_t i = 0; i < inputs.mask_logits.size(); ++i) {
+        int const row = static_cast<int>(i / shape.positions % shape.queries);
+        bool const last = i % shape.positions == static_cast<std::size_t>(shape.positions) - 1;
+        float const hidden = i % 2 == 0 ? -INFINITY : INFINITY;
+        assign(inputs.mask_logits[i], row == 1   ? -1.0F
+                                      : row == 2 ? (last ? -0.0F : -1e-6F)
+                                      : row == 3 ? hidden
+                                                 : 0.0F);
+    }
+    return inputs;
+}
+
 //! How far a result is from the definition.
 struct Errors {
-    std::int64_t wrong = 0;       //!< prototypes that are no visible feature, or a worse one
-    std::int64_t other = 0;       //!< prototypes that differ, as similar up to the tolerance
-    double largest_product = 0.0;  //!< difference of attended to query * prototype
+    std::int64_t wrong = 0;     //!< prototypes that are no visible feature, or a worse one
+    std::int64_t other = 0;     //!< prototypes that differ, as similar up to the tolerance
+    std::int64_t products = 0;  //!< elements of attended that are not query * prototype, rounded
 };
 
 //! One query and head; `rows` are features, `chosen` is what the kernel picked.
@@ -95,7 +127,7 @@ void compare_head(Errors& errors, Shape const& shape, T const* query, T const* r
         }
     }
     T const* expected = rows + static_cast<std::size_t>(best_position) * shape.channels;
-    if (!(best - own < tolerance)) {
+    if (!(best - own <= tolerance)) {
         ++errors.wrong;
     } else if (std::memcmp(expected, chosen, channels * sizeof(T)) != 0) {
         ++errors.other;
@@ -119,20 +151,18 @@ Errors compare(Shape const& shape, Inputs<T> const& inputs, std::vector<T> const
         }
     }
     for (std::size_t i = 0; i < attended.size(); ++i) {
-        double const product =
-            static_cast<double>(as_float(inputs.query[i])) * as_float(prototype[i]);
-        errors.largest_product =
-            std::fmax(errors.largest_product, std::fabs(as_float(attended[i]) - product));
+        T expected;
+        assign(expected, as_float(inputs.query[i]) * as_float(prototype[i]));
+        errors.products += as_float(attended[i]) == as_float(expected) ? 0 : 1;
     }
     return errors;
 }
 
-//! Whether the kernel agrees with the loop: prototypes equal but for near-ties, products close.
+//! Whether the kernel agrees with the loop: prototypes equal, or as similar up to the tolerance.
 template <typename T>
-bool check_shape(Shape const& shape) {
+bool check_inputs(char const* name, Shape const& shape, Inputs<T> const& inputs,
+                  double tolerance) {
     constexpr bool kIsHalf = sizeof(T) == 2;
-    constexpr double kTolerance = kIsHalf ? 1e-3 : 1e-6;
-    Inputs<T> const inputs = random_inputs<T>(shape, shape.queries + shape.positions);
     DeviceArray<T> const query(inputs.query);
     DeviceArray<T> const feature(inputs.feature);
     DeviceArray<T> const mask_logits(inputs.mask_logits);
@@ -144,17 +174,26 @@ bool check_shape(Shape const& shape) {
                                 prototype.get(), workspace.get(), nullptr),
             "launch");
     require(cudaDeviceSynchronize(), "kernel");
-    Errors const errors =
-        compare(shape, inputs, attended.values(), prototype.values(), kTolerance);
-    bool const right = errors.wrong == 0 && errors.largest_product < kTolerance;
+    Errors const errors = compare(shape, inputs, attended.values(), prototype.values(), tolerance);
+    bool const right = errors.wrong == 0 && errors.products == 0 &&
+                       (tolerance > 0.0 || errors.other == 0);
     std::printf(
-        "{\"check\": \"%s\", \"precision\": \"%s\", \"shape\": [%d, %d, %d, %d, %d], "
-        "\"prototypes\": %d, \"wrong\": %lld, \"near_ties\": %lld, \"product_error\": %.3g}\n",
-        right ? "right" : "WRONG", kIsHalf ? "fp16" : "fp32", shape.batch, shape.queries,
+        "{\"check\": \"%s\", \"inputs\": \"%s\", \"precision\": \"%s\", "
+        "\"shape\": [%d, %d, %d, %d, %d], \"prototypes\": %d, \"wrong\": %lld, "
+        "\"near_ties\": %lld, \"wrong_products\": %lld}\n",
+        right ? "right" : "WRONG", name, kIsHalf ? "fp16" : "fp32", shape.batch, shape.queries,
         shape.positions, shape.channels, shape.heads, shape.batch * shape.queries * shape.heads,
         static_cast<long long>(errors.wrong), static_cast<long long>(errors.other),
-        errors.largest_product);
+        static_cast<long long>(errors.products));
     return right;
+}
+
+template <typename T>
+bool check_shape(Shape const& shape) {
+    double const tolerance = sizeof(T) == 2 ? 1e-3 : 1e-6;
+    auto const seed = static_cast<unsigned>(shape.queries + shape.positions);
+    bool const random = check_inputs("random", shape, random_inputs<T>(shape, seed), tolerance);
+    return check_inputs("exact", shape, exact_inputs<T>(shape), 0.0) && random;
 }
 
 //! All shapes in both formats; `quick` leaves out the large ones.

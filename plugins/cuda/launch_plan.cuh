@@ -44,12 +44,12 @@ __host__ __device__ inline Place place_of(LaunchPlan const& plan, std::uint32_t 
     return place;
 }
 
-//! Where the key of a chunk, query and head stands among the keys: [B, chunks, M, h].
+//! Where the key of a chunk, query and head stands among the keys: [B, M, h, chunks].
 __host__ __device__ inline std::int64_t key_index(Shape const& shape, std::int32_t chunks,
                                                   std::int32_t batch, std::int32_t chunk,
                                                   std::int32_t row, std::int32_t head) {
-    std::int64_t const block = static_cast<std::int64_t>(batch) * chunks + chunk;
-    return (block * shape.queries + row) * shape.heads + head;
+    std::int64_t const query = static_cast<std::int64_t>(batch) * shape.queries + row;
+    return (query * shape.heads + head) * chunks + chunk;
 }
 
 }  // namespace emca

@@ -20,7 +20,8 @@ struct RightOperand {
 //! \param sum  rows g, g, g+8, g+8; columns 2t, 2t+1, 2t, 2t+1 (PTX ISA, mma.m16n8k16, .f16)
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
 __device__ inline void multiply_16x8x16(float (&sum)[4], LeftOperand left, RightOperand right) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
         "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
         : "r"(left.value[0]), "r"(left.value[1]), "r"(left.value[2]), "r"(left.value[3]),
@@ -30,7 +31,8 @@ __device__ inline void multiply_16x8x16(float (&sum)[4], LeftOperand left, Right
 // Turing has the product of half the depth.
 __device__ inline void multiply_16x8x16(float (&sum)[4], LeftOperand left, RightOperand right) {
     for (int half = 0; half < 2; ++half) {
-        asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
+        asm volatile(
+            "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
             "{%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
             : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
             : "r"(left.value[2 * half]), "r"(left.value[2 * half + 1]), "r"(right.value[half]));

@@ -11,17 +11,19 @@
 //   steps  4 M' h N instructions of the running maximum (test the mask, compare, two selections)
 //
 //                 N = 1024            N = 4096            N = 16384
-//                 0.88 MB  59 MFLOP   3.1 MB  235 MFLOP   11.8 MB  939 MFLOP
-//   T4            2.8 us              9.7 us              36.9 us  bytes, 320 GB/s
+//                 0.88 MB  59 MFLOP   3.1 MB  235 MFLOP   11.8 MB  940 MFLOP
+//   T4            2.8 us              9.6 us              36.9 us  bytes, 320 GB/s
 //                 0.9                 3.6                 14.5     flops, 65 TFLOP/s
-//                 0.5                 1.8                 7.2      steps, 40 SMs x 128 x 1.59 GHz
+//                 0.9                 3.6                 14.4     steps, 40 SMs x 64 x 1.59 GHz
 //   H200          0.2                 0.6                 2.5      bytes, 4.8 TB/s
 //                 0.1                 0.2                 0.9      flops, 990 TFLOP/s
-//                 0.1                 0.4                 1.8      steps, 132 SMs x 128 x 1.98 GHz
+//                 0.2                 0.9                 3.5      steps, 132 SMs x 64 x 1.98 GHz
 //
-// So memory bounds it on a T4. On an H200 the time of two launches is longer than all of these;
-// only the largest N comes near it. The keys, 3.3 MB at N = 16384, are not counted: they stay in
-// the L2 cache where it is large enough. benchmarks/ holds what was measured.
+// Steps are compares, selections and logic, of which a multiprocessor does 64 a cycle (CUDA
+// programming guide, arithmetic throughput). So memory bounds it on a T4 and the running maximum on
+// an H200, where two launches alone last longer except at the largest N. Not counted: the keys,
+// 1.6 MB at N = 16384, written and read, in the L2 cache where it is large enough. What was
+// measured stands in benchmarks/.
 #include "prototype_attention.h"
 
 #include <algorithm>
@@ -38,6 +40,7 @@ namespace emca {
 namespace {
 
 constexpr std::int32_t kMaxChannels = 512;
+constexpr std::uintptr_t kAlignment = 16;  // of the widest loads
 constexpr unsigned kFinishThreads = 256;
 
 __device__ inline float product(float left, float right) { return left * right; }
@@ -89,22 +92,25 @@ LaunchPlan plan_plain(Shape const& shape) {
             1, shape.heads};
 }
 
-//! Few chunks would leave multiprocessors idle, so the queries are split as well until two blocks
-//! fall to each.
+//! Few chunks would leave multiprocessors idle, so the queries are split as well while all blocks
+//! still run at once, two of 8 warps on a multiprocessor; more would wait for a second round.
 LaunchPlan plan_tensor_cores(Shape const& shape, int multiprocessors) {
     LaunchPlan plan{};
     plan.chunks = ceil_div(shape.positions, kPositions);
     plan.heads = std::min(shape.heads, kMaxWarps);
     plan.head_groups = ceil_div(shape.heads, plan.heads);
+    std::int64_t const at_once = 2 * kMaxWarps / plan.heads * multiprocessors;
+    auto const with_tiles = [&](std::int32_t tiles) {
+        LaunchPlan cut = plan;
+        cut.rows = tiles * kTileRows;
+        cut.row_groups = ceil_div(shape.queries, cut.rows);
+        return cut;
+    };
     std::int32_t tiles = std::min(ceil_div(shape.queries, kTileRows), kMaxTiles);
-    while (true) {
-        plan.rows = tiles * kTileRows;
-        plan.row_groups = ceil_div(shape.queries, plan.rows);
-        if (tiles == 1 || blocks_of(plan, shape.batch) >= 2 * multiprocessors) {
-            return plan;
-        }
+    while (tiles > 1 && blocks_of(with_tiles(ceil_div(tiles, 2)), shape.batch) <= at_once) {
         tiles = ceil_div(tiles, 2);
     }
+    return with_tiles(tiles);
 }
 
 template <typename... Parameters, typename... Arguments>
@@ -207,6 +213,13 @@ cudaError_t prototype_attention(Shape const& shape, Precision precision, void co
                                 void* prototype, void* workspace, cudaStream_t stream) noexcept {
     if (!is_supported(shape)) {
         return cudaErrorInvalidValue;
+    }
+    for (void const* pointer : {query, feature, mask_logits, static_cast<void const*>(attended),
+                                static_cast<void const*>(prototype),
+                                static_cast<void const*>(workspace)}) {
+        if (reinterpret_cast<std::uintptr_t>(pointer) % kAlignment != 0) {
+            return cudaErrorMisalignedAddress;
+        }
     }
     if (precision == Precision::kFloat16) {
         return run(shape, tensors<__half>(query, feature, mask_logits, attended, prototype,

@@ -29,6 +29,9 @@ std::size_t workspace_size(Shape const& shape) noexcept;
 //! Enqueue prototype[b,m] = concat_h feature[b, argmax_n similarity, h] and attended = query *
 //! prototype; plugins/reference.py defines the arithmetic.
 //!
+//! Similarities are expected to be finite. One that is no number is never chosen; where there is no
+//! other, some existing position is.
+//!
 //! All pointers are device memory, aligned to 16 bytes, contiguous in the order given.
 //! \param query        [B,M,C]
 //! \param feature      [B,N,C]
@@ -36,7 +39,8 @@ std::size_t workspace_size(Shape const& shape) noexcept;
 //! \param attended     [B,M,C]
 //! \param prototype    [B,M,C]
 //! \param workspace    workspace_size(shape) bytes; its content does not matter
-//! \return the error of a launch, or cudaErrorInvalidValue where is_supported is false
+//! \return the error of a launch, cudaErrorInvalidValue where is_supported is false, or
+//!         cudaErrorMisalignedAddress
 cudaError_t prototype_attention(Shape const& shape, Precision precision, void const* query,
                                 void const* feature, void const* mask_logits, void* attended,
                                 void* prototype, void* workspace, cudaStream_t stream) noexcept;

@@ -100,7 +100,7 @@ __device__ inline Candidate best_of_row(float const (&similarity)[kColumns],
     return best;
 }
 
-//! \param keys  [B, chunks, M, h], one written for every query of the block in its head
+//! \param keys  [B, M, h, chunks], one written for every query of the block in its head
 template <typename T>
 __global__ void __launch_bounds__(kPlainThreads)
     select_plain(Shape shape, LaunchPlan plan, T const* __restrict__ query,

@@ -99,30 +99,26 @@ __device__ inline void consider(Candidate& best, float similarity, int position,
     best.position = better ? position : best.position;
 }
 
-//! The best of the quad's four candidates, in each of its lanes.
-__device__ inline Candidate best_of_quad(Candidate best) {
-#pragma unroll
-    for (int distance = 1; distance < 4; distance *= 2) {
-        Candidate other{};
-        other.similarity = __shfl_xor_sync(kAllLanes, best.similarity, distance);
-        other.position = __shfl_xor_sync(kAllLanes, best.position, distance);
-        best = is_better(other, best) ? other : best;
-    }
-    return best;
+//! The better of this lane's candidate and what the one `distance` lanes away sends.
+__device__ inline Candidate better_of_pair(Candidate mine, Candidate sent, int distance) {
+    Candidate other{};
+    other.similarity = __shfl_xor_sync(kAllLanes, sent.similarity, distance);
+    other.position = __shfl_xor_sync(kAllLanes, sent.position, distance);
+    return is_better(other, mine) ? other : mine;
 }
 
-//! One head of 16 queries against the chunk: the best position for two of them, the rows g and
-//! g+8 of the product, where g is the lane's quad. Positions count from the start of the chunk.
+//! One head of 16 queries against the chunk: the best position, from the start of the chunk on, for
+//! row g of the product in the even lanes of quad g, for row g+8 in the odd ones.
 //!
 //! \param query  this lane's channels of both rows
 //! \param keys   this lane's channels of position g of each column tile
 //! \param rows   both rows, counted from the block's first
 template <int kRegisters>
-__device__ inline void best_of_tile(Candidate (&best)[2],
-                                    std::uint32_t const (&query)[2][kRegisters],
-                                    std::uint32_t const (&keys)[kColumnTiles][kRegisters],
-                                    Visibility const& visibility, int const (&rows)[2]) {
+__device__ inline Candidate best_of_tile(std::uint32_t const (&query)[2][kRegisters],
+                                         std::uint32_t const (&keys)[kColumnTiles][kRegisters],
+                                         Visibility const& visibility, int const (&rows)[2]) {
     int const lane = threadIdx.x % 4;
+    Candidate best[2];
     LeftOperand left[kRegisters / 2];
 #pragma unroll
     for (int k = 0; k < kRegisters / 2; ++k) {
@@ -148,17 +144,17 @@ __device__ inline void best_of_tile(Candidate (&best)[2],
             consider(best[i / 2], similarity[i], kTileColumns * j + i % 2, allowed);
         }
     }
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-        best[half].position += 2 * lane;
-        best[half] = best_of_quad(best[half]);
-    }
+    bool const odd = lane % 2 != 0;
+    best[0].position += 2 * lane;
+    best[1].position += 2 * lane;
+    Candidate const mine = better_of_pair(odd ? best[1] : best[0], odd ? best[0] : best[1], 1);
+    return better_of_pair(mine, mine, 2);
 }
 
 //! A warp keeps one head of the chunk's features in registers and passes the queries by them.
 //!
 //! \tparam kHeadChannels  channels of a head: 16, 32 or 64
-//! \param keys  [B, chunks, M, h], one written for every query and head of the block
+//! \param keys  [B, M, h, chunks], one written for every query and head of the block
 template <int kHeadChannels>
 __global__ void __launch_bounds__(kMaxWarps* kWarp, kHeadChannels < 64 ? 2 : 1)
     select_tensor_cores(Shape shape, LaunchPlan plan, __half const* __restrict__ query,
@@ -192,22 +188,29 @@ __global__ void __launch_bounds__(kMaxWarps* kWarp, kHeadChannels < 64 ? 2 : 1)
     if (!works) {
         return;
     }
+    // Past the end the last row again, whose result is not written.
+    auto const row_at = [&](int row) { return min(row, rows - 1); };
+    auto const load_row = [&](std::uint32_t(&registers)[kRegisters], int row) {
+        load_quarter(registers, query + (first_query + row_at(row)) * shape.channels + channel);
+    };
+    std::uint32_t next[2][kRegisters];  // loaded while the tile before is at work
+    load_row(next[0], quad);
+    load_row(next[1], quad + 8);
     for (int tile = quad; tile - quad < rows; tile += kTileRows) {
-        // Past the end the last row again, whose result is not written.
-        int const pair[2] = {min(tile, rows - 1), min(tile + 8, rows - 1)};
         std::uint32_t queries[2][kRegisters];
-        load_quarter(queries[0], query + (first_query + pair[0]) * shape.channels + channel);
-        load_quarter(queries[1], query + (first_query + pair[1]) * shape.channels + channel);
-        Candidate best[2];
-        best_of_tile(best, queries, chunk, visibility, pair);
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            if (lane == 0 && tile + 8 * half < rows) {
-                int const row = pair[half];
-                best[half].position += first;
-                keys[key_index(shape, plan.chunks, place.batch, place.chunk, place.row + row,
-                               head)] = to_key(best[half], visibility.any_visible[row]);
-            }
+        for (int i = 0; i < kRegisters; ++i) {
+            queries[0][i] = next[0][i];
+            queries[1][i] = next[1][i];
+        }
+        load_row(next[0], tile + kTileRows);
+        load_row(next[1], tile + kTileRows + 8);
+        Candidate best = best_of_tile(queries, chunk, visibility, {row_at(tile), row_at(tile + 8)});
+        int const row = tile + 8 * lane;
+        if (lane < 2 && row < rows) {
+            best.position += first;
+            keys[key_index(shape, plan.chunks, place.batch, place.chunk, place.row + row, head)] =
+                to_key(best, visibility.any_visible[row]);
         }
     }
 }

@@ -210,4 +210,5 @@ def test_the_check_for_gpus_finds_them_right(program):
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, done.stdout.decode()
     assert {line["check"] for line in lines} == {"right"}
+    assert {line["inputs"] for line in lines} == {"random", "exact"}
     assert sum(line["prototypes"] for line in lines) > 1000

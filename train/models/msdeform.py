@@ -101,7 +101,9 @@ class DeformableAttention(nn.Module):
         split = (self.num_heads, LEVELS, POINTS)
         offsets = self.sampling_offsets(query).unflatten(-1, (*split, 2))
         weights = self.attention_weights(query).unflatten(-1, (self.num_heads, -1)).softmax(-1)
-        scale = torch.tensor([[w, h] for h, w in sizes], device=x.device, dtype=torch.float32)
+        # Filled on the device: a copy from the host cannot be part of a CUDA graph.
+        sides = [float(side) for height, width in sizes for side in (width, height)]
+        scale = torch.cat([torch.full((1,), side, device=x.device) for side in sides]).view(-1, 2)
         # Places and samples in FP32 whatever the rest is in: bfloat16 would blur the places.
         with torch.autocast(x.device.type, enabled=False):
             locations = reference[:, None, None, None] + offsets.float() / scale[:, None]
