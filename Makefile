@@ -41,7 +41,7 @@ gpu-check: ## prove and time the kernels on the GPU at hand; nothing is download
 
 # A process for each stage, as in use: torch, onnxruntime and OpenVINO each bring their own threads.
 PARTS := segdata plugins train export calibration runtime test_pipeline.py test_baselines.py \
-    test_gpu_check.py
+    test_gpu_check.py test_engines.py
 test: $(STAMP) ## prove the code
 	set -e; for part in $(PARTS); do $(BIN)/python -m pytest tests/$$part; done
 

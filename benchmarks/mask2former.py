@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 from untrained import export_untrained, model_config, network
 
-from runtime.backends import BACKENDS, ModelFile, load
+from runtime.backends import CPU_BACKENDS, ModelFile, load
 from runtime.flops import count
 from runtime.measure import measure
 from runtime.results import json_output, origin
@@ -122,7 +122,7 @@ def main(argv: list[str] | None = None) -> None:
                 seconds = export_untrained(build(), path, size=SIZE)
                 rows[-1]["export_seconds"] = round(seconds, 1)
                 print(f"{name}: exported in {seconds:.0f} s", flush=True)
-        for backend in BACKENDS:
+        for backend in CPU_BACKENDS:
             loaded = {row["model"]: load(row["path"], backend) for row in rows}
             for row, timing in zip(
                 rows, measure(loaded, image, duration_s=args.duration).values(), strict=True
@@ -140,7 +140,7 @@ def main(argv: list[str] | None = None) -> None:
                 backend: round(
                     by_name[one][f"{backend}_median_ms"] / by_name[other][f"{backend}_median_ms"], 3
                 )
-                for backend in BACKENDS
+                for backend in CPU_BACKENDS
             }
             for one, other in RATIOS
         }

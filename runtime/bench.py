@@ -1,6 +1,7 @@
 """Speed and accuracy of a model's number formats, measured in one interleaved run.
 
 python runtime/bench.py --onnx=model.onnx --fp16 --int8 --data=camvid:data/camvid:val
+python runtime/bench.py --onnx=model.onnx --fp16 --backend=tensorrt
 
 Options and the performance summary are spelled as in NVIDIA's trtexec wherever it has them.
 """
@@ -22,6 +23,9 @@ from numpy.typing import NDArray
 
 from runtime import machine, parity
 from runtime.backends import BACKENDS, Backend, ModelFile, choose, load
+from runtime.backends.engine_file import EngineFile, is_engine
+from runtime.backends.trt_module import NAMES as ENGINE_BACKENDS
+from runtime.build_options import add_build_options
 from runtime.evaluate import check_classes, compare
 from runtime.measure import measure
 from runtime.results import json_output, origin
@@ -87,7 +91,7 @@ def document(
     rows: Sequence[parity.Row], backends: Mapping[str, Backend], folder: Path
 ) -> dict[str, Any]:
     """The table for --exportTable; paths in it are relative to `folder`, where it will stand."""
-    reference = backends[REFERENCE]
+    reference = next(iter(backends.values()))
     card = reference.card
     return {
         "backend": reference.name,
@@ -109,26 +113,61 @@ def document(
     }
 
 
+def model_files(args: argparse.Namespace, command: str) -> dict[str, Path]:
+    """The files to measure by format, made first where they are missing or outdated.
+
+    With an engine backend these are engines. With --buildOnly and formats to build, the FP32 file
+    is no engine's reference and none is built of it.
+
+    Raises:
+        UserError: as `formats` and `runtime.build`.
+    """
+    if is_engine(args.onnx):
+        if args.fp16 or args.int8:
+            raise UserError(
+                f"{args.onnx} is an engine of one format; leave --fp16 and --int8 out or give the "
+                "FP32 ONNX file"
+            )
+        return {EngineFile.read(args.onnx).card.precision.upper(): args.onnx}
+    files = formats(
+        args.onnx, fp16=args.fp16, int8=args.int8, calibration_data=args.calibData or args.data
+    )
+    if args.backend not in ENGINE_BACKENDS:
+        return files
+    from runtime.bench_engines import engines
+
+    if args.buildOnly and len(files) > 1:
+        print(f"No engine of {files.pop(REFERENCE).name}: {REFERENCE} is not asked for.")
+    return engines(files, args.backend, args, command)
+
+
 def bench(args: argparse.Namespace, command: str) -> None:
     """Make the files, time them, compare their labels, print and write the result."""
-    name = choose(args.backend)
+    if args.buildOnly:
+        if args.backend not in ENGINE_BACKENDS or is_engine(args.onnx):
+            raise UserError(
+                "--buildOnly builds engines of an ONNX file; add --backend="
+                + " or --backend=".join(ENGINE_BACKENDS)
+            )
+        model_files(args, command)
+        return
+    name = args.backend if is_engine(args.onnx) else choose(args.backend)
     dataset = open_dataset(args.data) if args.data else None
-    if dataset:
+    if dataset and not is_engine(args.onnx):
         check_classes(ModelFile.read(args.onnx), dataset)
     with json_output(args.exportTimes) as write_times, json_output(args.exportTable) as write_table:
-        files = formats(
-            args.onnx, fp16=args.fp16, int8=args.int8, calibration_data=args.calibData or args.data
-        )
+        files = model_files(args, command)
         backends = {key: load(path, name, threads=args.threads) for key, path in files.items()}
         timings = measure(
             backends,
-            dataset[0].image if dataset else noise(backends[REFERENCE]),
+            dataset[0].image if dataset else noise(next(iter(backends.values()))),
             warmup_ms=args.warmUp,
             duration_s=args.duration,
             iterations=args.iterations,
         )
         for key, timing in timings.items():
-            print(f"\n{key}: {files[key]} on {name}\n{summary(timing, args.percentile)}")
+            on = backends[key].name
+            print(f"\n{key}: {files[key]} on {on}\n{summary(timing, args.percentile)}")
         accuracies = compare(backends, dataset, args.limit) if dataset else None
         images = min(args.limit or len(dataset), len(dataset)) if dataset else None
         rows = parity.rows(backends, timings, accuracies)
@@ -185,11 +224,13 @@ def check_measuring(args: argparse.Namespace) -> None:
 def _parser() -> Parser:
     parser = Parser(prog="python -m runtime.bench", description=(__doc__ or "").split("\n")[0])
     add = parser.add_argument
-    add("--onnx", type=Path, required=True, metavar="MODEL", help="the FP32 file")
+    add("--onnx", type=Path, required=True, metavar="MODEL", help="the FP32 file, or an engine")
     add_measuring_options(parser)
+    add("--buildOnly", action="store_true", help="build the engines, print their layers and stop")
     add("--percentile", type=_percentiles, default="90,95,99", metavar="P1,P2,…")
     add("--exportTimes", type=Path, metavar="FILE", help="every query as JSON")
     add("--exportTable", type=Path, metavar="FILE", help="the parity table as JSON")
+    add_build_options(parser)
     return parser
 
 

@@ -2,9 +2,10 @@
 
 python -m runtime.compare MODEL… --data SPEC [-o DIR] [--fp16] [--int8]
 
-MODEL is an FP32 file of export.to_onnx, or NAME=FILE. With -o the tables are also written as
-DIR/compare.md and DIR/compare.json, and the plot of accuracy over latency as DIR/compare.svg and
-DIR/compare.png.
+MODEL is an FP32 file of export.to_onnx or an engine of runtime.build, or NAME=FILE of one. An
+engine is a model of one format, which --fp16 and --int8 leave as it is. With -o the tables are
+also written as DIR/compare.md and DIR/compare.json, and the plot of accuracy over latency as
+DIR/compare.svg and DIR/compare.png.
 """
 
 from __future__ import annotations
@@ -16,95 +17,20 @@ from pathlib import Path
 from typing import Any
 
 from runtime import machine, parity, plot
-from runtime.backends import Backend, choose, load
-from runtime.bench import (
-    REFERENCE,
-    add_measuring_options,
-    check_measuring,
-    formats,
-    noise,
-    read_fp32,
-)
+from runtime.backends import Backend, load
+from runtime.bench import add_measuring_options, check_measuring, formats, noise
+from runtime.compare_models import chosen, named, read
 from runtime.compare_table import Entry, Model, document, entries, markdown, notes, tables
-from runtime.evaluate import Accuracy, check_classes
+from runtime.evaluate import Accuracy
 from runtime.evaluate import compare as score
-from runtime.flops import count
 from runtime.measure import Timing, measure
 from runtime.plot_points import Point
 from runtime.results import json_output, origin
 from segdata.cli import Parser, run
 from segdata.datasets import Dataset, open_dataset
-from segdata.errors import UserError
-from segdata.files import atomic_path, sha256
+from segdata.files import atomic_path
 
 STEM = "compare"  # of the files in -o
-DEFAULT_STEM = "model"  # of a file that training and export name: its folder says more
-
-
-def named(words: Sequence[str]) -> dict[str, Path]:
-    """The files by the name they get in the tables: NAME of NAME=FILE, else from their paths.
-
-    Raises:
-        UserError: no model, a name or a file that is given twice, an empty name.
-    """
-    if not words:
-        raise UserError("no model given; name one or more FP32 .onnx files of export.to_onnx")
-    pairs = [_split(word) for word in words]
-    files = [path.resolve() for _, path in pairs]
-    for place, file in enumerate(files):
-        if file in files[:place]:
-            raise UserError(f"{pairs[place][1]} is given twice; give each model once")
-    derived = _derived_names([path for name, path in pairs if name is None])
-    found: dict[str, Path] = {}
-    for name, path in pairs:
-        name = name if name is not None else derived[path]
-        if name in found:
-            raise UserError(
-                f'the name "{name}" is given to two models, {found[name]} and {path}; '
-                "write NAME=FILE to tell them apart"
-            )
-        found[name] = path
-    return found
-
-
-def _split(word: str) -> tuple[str | None, Path]:
-    name, sign, path = word.partition("=")
-    if not sign or Path(word).exists():
-        return None, Path(word)
-    if not name.strip() or not path:
-        raise UserError(f'"{word}" lacks a name or a file; write NAME=FILE')
-    return name.strip(), Path(path)
-
-
-def _derived_names(paths: Sequence[Path]) -> dict[Path, str]:
-    """The shortest end of each path that no other shares, `model` alone never being one."""
-    tails = {path: [*path.resolve().parts[1:-1], path.stem] for path in paths}
-    names: dict[Path, str] = {}
-    for path, tail in tails.items():
-        others = [other for key, other in tails.items() if key != path]
-        if tail[-1] == DEFAULT_STEM and len(tail) > 1:
-            others = [other[:-1] for other in others if other[-1] == DEFAULT_STEM]
-            tail = tail[:-1]
-        lengths = range(1, len(tail) + 1)
-        length = next((n for n in lengths if all(o[-n:] != tail[-n:] for o in others)), len(tail))
-        names[path] = "/".join(tail[-length:])
-    return names
-
-
-def read(files: Mapping[str, Path], dataset: Dataset | None) -> list[Model]:
-    """What each file says about itself, checked before anything takes time.
-
-    Raises:
-        UserError: a file that cannot be read or is not FP32, or classes that the data lacks.
-    """
-    models = []
-    for name, path in files.items():
-        file = read_fp32(path)
-        if dataset:
-            check_classes(file, dataset)
-        size = (file.input_shape[1], file.input_shape[2])
-        models.append(Model(name, path, file.card, size, count(file.proto), sha256(path)))
-    return models
 
 
 def accuracies(
@@ -124,20 +50,17 @@ def accuracies(
 def compare(args: argparse.Namespace, command: str) -> None:
     """Make the files, time and score all of them, print and write the result."""
     files = named(args.models)
-    name = choose(args.backend)
     dataset = open_dataset(args.data) if args.data else None
     models = read(files, dataset)
+    names = chosen(args.backend, models)
     if args.output:
         plot.require()
     with json_output(args.output and args.output / f"{STEM}.json") as write:
-        wanted = {
-            "fp16": args.fp16,
-            "int8": args.int8,
-            "calibration_data": args.calibData or args.data,
-        }
-        paths = {model.name: formats(model.path, **wanted) for model in models}
+        paths = {model.name: _files(model, args) for model in models}
         backends = {
-            model: {key: load(path, name, threads=args.threads) for key, path in own.items()}
+            model: {
+                key: load(path, names[model], threads=args.threads) for key, path in own.items()
+            }
             for model, own in paths.items()
         }
         timings = _timings(backends, dataset, args)
@@ -158,7 +81,9 @@ def compare(args: argparse.Namespace, command: str) -> None:
         print(f"\n{tables(models, found)}\n\n" + "\n".join(lines))
         if args.output:
             context = {
-                "backend": name,
+                "backend": ", ".join(
+                    dict.fromkeys(one.name for own in backends.values() for one in own.values())
+                ),
                 "data": args.data,
                 "images": images,
                 "threads": args.threads,
@@ -169,12 +94,20 @@ def compare(args: argparse.Namespace, command: str) -> None:
             write(content | {"notes": lines})
 
 
+def _files(model: Model, args: argparse.Namespace) -> dict[str, Path]:
+    """By format; an engine has one, the formats of an ONNX file are made where they are missing."""
+    if model.engine:
+        return {model.card.precision.upper(): model.path}
+    data = args.calibData or args.data
+    return formats(model.path, fp16=args.fp16, int8=args.int8, calibration_data=data)
+
+
 def _timings(
     backends: Mapping[str, Mapping[str, Backend]], dataset: Dataset | None, args: argparse.Namespace
 ) -> dict[str, dict[str, Timing]]:
     """By model and format, all measured in turn."""
     places = {f"{model} {key}": (model, key) for model, own in backends.items() for key in own}
-    first = next(iter(backends.values()))[REFERENCE]
+    first = next(iter(next(iter(backends.values())).values()))
     timings = measure(
         {text: backends[model][key] for text, (model, key) in places.items()},
         dataset[0].image if dataset else noise(first),
@@ -216,9 +149,11 @@ def _write_pictures(
 def _facts(content: Mapping[str, Any]) -> dict[str, str]:
     """What the figures were measured with, in words."""
     system, clock = content["machine"], content["clock"]
-    backend = content["backend"]
+    backends = content["backend"].split(", ")
     threads = content["threads"] or system["cores"]
     parts = [f"{system['cpu']}, {_counted(system['cores'], 'core')}"]
+    if "gpu" in system:
+        parts.append(system["gpu"])
     if clock["mhz"]:
         low, high = clock["mhz"]
         parts.append(f"{low} MHz" if low == high else f"{low} to {high} MHz")
@@ -227,11 +162,16 @@ def _facts(content: Mapping[str, Any]) -> dict[str, str]:
     return {
         "machine": ", ".join(parts),
         "system": f"{system['os']}, Python {system['python']}",
-        "backend": f"{backend} {content['versions'].get(backend, '')}".strip(),
+        "backend": ", ".join(_versioned(name, content["versions"]) for name in backends),
         "threads": _counted(threads, "thread"),
         "date": content["date"],
         "command": f"`{content['command']}`",
     }
+
+
+def _versioned(backend: str, versions: Mapping[str, str]) -> str:
+    package = "onnxruntime-gpu" if backend.startswith("onnxruntime-") else backend
+    return f"{backend} {versions.get(package, '')}".strip()
 
 
 def _counted(number: int, thing: str) -> str:
@@ -241,7 +181,8 @@ def _counted(number: int, thing: str) -> str:
 def main(argv: list[str] | None = None) -> None:
     """The command line; see the top of this file."""
     parser = Parser(prog="python -m runtime.compare", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="FILE or NAME=FILE, in FP32")
+    parser.add_argument("models", nargs="*", metavar="MODEL",
+                        help="FILE or NAME=FILE, an FP32 .onnx or an engine")  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="tables and plot as files")
     add_measuring_options(parser)
     words = sys.argv[1:] if argv is None else argv

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from runtime.backends import EngineFile
+from runtime.bench import REFERENCE
 from runtime.flops import COMPONENTS, OTHER, Cost
 from runtime.parity import NOT_MEASURED, Row, aligned, number, points
 from segdata.card import ModelCard
@@ -27,19 +29,21 @@ class Model:
 
     Attributes:
         name: what the table calls it.
-        path: its FP32 file.
+        path: its FP32 file, or an engine.
         card: what that file says about itself.
         input_size: (H, W).
-        cost: operations and parameters for one image.
+        cost: operations and parameters for one image; None where nobody counted them.
         sha256: of the file.
+        engine: what is known of it where it is an engine, which is of one format.
     """
 
     name: str
     path: Path
     card: ModelCard
     input_size: tuple[int, int]
-    cost: Cost
+    cost: Cost | None
     sha256: str
+    engine: EngineFile | None = None
 
     @property
     def trained(self) -> bool:
@@ -58,13 +62,17 @@ class Entry:
 
     Attributes:
         model: the network.
-        row: its figures; `row.ratio` and the differences refer to the model's own FP32 file.
+        row: its figures; the differences are those to the model's own FP32 file.
+        ratio_to_fp32: median latency over that of this FP32 file.
         ratio_to_first: median latency over that of the first model in the same format.
+
+    What refers to a file that is not there is None.
     """
 
     model: Model
     row: Row
-    ratio_to_first: float
+    ratio_to_fp32: float | None
+    ratio_to_first: float | None
 
     @property
     def miou_text(self) -> str:
@@ -80,11 +88,22 @@ class Entry:
 def entries(rows: Mapping[str, Sequence[Row]], models: Sequence[Model]) -> list[Entry]:
     """The rows of all models, given by name, in the order of the models."""
     first = {row.format: row.median_ms for row in rows[models[0].name]}
-    return [
-        Entry(model, row, row.median_ms / first[row.format])
-        for model in models
-        for row in rows[model.name]
-    ]
+    found = []
+    for model in models:
+        has_reference = any(row.format == REFERENCE for row in rows[model.name])
+        for row in rows[model.name]:
+            reference = first.get(row.format)
+            if not has_reference:
+                row = replace(row, delta_miou=None, agreement=None)
+            found.append(
+                Entry(
+                    model,
+                    row,
+                    row.ratio if has_reference else None,
+                    row.median_ms / reference if reference else None,
+                )
+            )
+    return found
 
 
 def tables(models: Sequence[Model], found: Sequence[Entry]) -> str:
@@ -112,6 +131,11 @@ def notes(
     for model in models:
         if not model.trained:
             found.append(f"{model.name} is not trained: only its speed means something.")
+        if model.engine:
+            found.append(_engine_note(model.name, model.engine))
+        if model.cost is None:
+            found.append(f"{model.name}: the FP32 file to count operations in is not there.")
+            continue
         if model.cost.flops[OTHER]:
             found.append(
                 f"{model.name}: {model.cost.flops[OTHER] / 1e9:.2f} GFLOPs in nodes whose names "
@@ -165,8 +189,8 @@ def _entry_cells(entry: Entry) -> tuple[str, ...]:
         f"{row.median_ms:.2f}",
         f"{row.p90_ms:.2f}",
         f"{row.fps:.1f}",
-        f"{entry.ratio_to_first:.3f}",
-        f"{row.ratio:.3f}",
+        number(entry.ratio_to_first, "{:.3f}"),
+        number(entry.ratio_to_fp32, "{:.3f}"),
         entry.miou_text,
         entry.delta_text,
     )
@@ -174,14 +198,15 @@ def _entry_cells(entry: Entry) -> tuple[str, ...]:
 
 def _model_cells(models: Sequence[Model]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Head and lines of the table of costs; parts that no model has are left out."""
-    parts = [name for name in COMPONENTS if any(model.cost.flops[name] for model in models)]
+    costs = [model.cost for model in models if model.cost]
+    parts = [name for name in COMPONENTS if any(cost.flops[name] for cost in costs)]
     head = ("model", "input", "M params", "GFLOPs", *(part.replace("_", " ") for part in parts))
     lines = [
         (
             model.name,
             model.size_text,
-            f"{model.cost.total_params / 1e6:.2f}",
-            f"{model.cost.total_flops / 1e9:.2f}",
+            number(model.cost.total_params if model.cost else None, "{:.2f}", 1e-6),
+            number(model.cost.total_flops if model.cost else None, "{:.2f}", 1e-9),
             *(_gflops(model.cost, part) for part in parts),
         )
         for model in models
@@ -189,13 +214,18 @@ def _model_cells(models: Sequence[Model]) -> tuple[tuple[str, ...], list[tuple[s
     return head, lines
 
 
-def _gflops(cost: Cost, part: str) -> str:
-    value = cost.flops[part] / 1e9
+def _engine_note(name: str, engine: EngineFile) -> str:
+    target = engine.device or f"compute capability {' or '.join(engine.compute_capabilities)}"
+    return f"{name} is an engine of {engine.backend} {engine.version} for {target}."
+
+
+def _gflops(cost: Cost | None, part: str) -> str:
+    value = cost.flops[part] / 1e9 if cost else 0
     return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}" if value else NOT_MEASURED
 
 
 def _model_values(model: Model, folder: Path) -> dict[str, Any]:
-    cost = model.cost
+    cost, engine = model.cost, model.engine
     return {
         "name": model.name,
         "path": Path(os.path.relpath(model.path, folder)).as_posix(),
@@ -206,21 +236,23 @@ def _model_values(model: Model, folder: Path) -> dict[str, Any]:
         "trained": model.trained,
         "trained_iterations": model.card.trained_iterations,
         "imported_from": model.card.imported_from,
-        "gflops": {part: flops / 1e9 for part, flops in cost.flops.items()}
+        "engine": engine and {"backend": engine.backend, "version": engine.version},
+        "gflops": cost
+        and {part: flops / 1e9 for part, flops in cost.flops.items()}
         | {"total": cost.total_flops / 1e9},
-        "params": cost.params | {"total": cost.total_params},
-        "uncounted": list(cost.uncounted),
+        "params": cost and cost.params | {"total": cost.total_params},
+        "uncounted": list(cost.uncounted) if cost else [],
     }
 
 
 def _entry_values(entry: Entry) -> dict[str, Any]:
     values = entry.row.to_dict()
-    ratio = values.pop("ratio")
+    del values["ratio"]
     return {
         "model": entry.model.name,
         "trained": entry.model.trained,
         **values,
-        "ratio_to_fp32": ratio,
+        "ratio_to_fp32": entry.ratio_to_fp32,
         "ratio_to_first": entry.ratio_to_first,
     }
 

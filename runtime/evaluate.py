@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.backends import BACKENDS, Backend, ModelFile, load
+from runtime.backends import BACKENDS, Backend, EngineFile, ModelFile, load
 from runtime.machine import command_line
 from runtime.results import json_output, origin
 from segdata.card import ModelCard
@@ -25,6 +25,8 @@ from segdata.errors import UserError
 from segdata.files import sha256
 from segdata.metrics import ConfusionMatrix
 from segdata.preprocess import fit, restore
+
+MODEL_HELP = "ONNX file of export.to_onnx or calibration, or engine of runtime.build"
 
 
 @dataclass
@@ -105,7 +107,7 @@ def evaluate(backend: Backend, dataset: Dataset, limit: int | None = None) -> Co
     return compare({backend.name: backend}, dataset, limit)[backend.name].matrix
 
 
-def check_classes(model: Backend | ModelFile, dataset: Dataset) -> None:
+def check_classes(model: Backend | ModelFile | EngineFile, dataset: Dataset) -> None:
     """UserError unless the data has the model's classes in the model's order."""
     known, given = tuple(model.card.classes), tuple(dataset.taxonomy.classes)
     if len(known) != len(given):
@@ -156,7 +158,7 @@ def _short(names: tuple[str, ...], most: int = 3) -> str:
 def main(argv: list[str] | None = None) -> None:
     """The command line; see the top of this file."""
     parser = Parser(prog="python -m runtime.evaluate", description="mIoU of a model file.")
-    parser.add_argument("model", type=Path, help="file of export.to_onnx or calibration")
+    parser.add_argument("model", type=Path, help=MODEL_HELP)
     parser.add_argument("--data", required=True, metavar="NAME:PATH[:SPLIT]")
     parser.add_argument("--backend", default="auto", help=f"auto, {', '.join(BACKENDS)}")
     parser.add_argument("--threads", type=int, default=0, help="0 = every core")

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.backends import BACKENDS, load
-from runtime.evaluate import predict
+from runtime.evaluate import MODEL_HELP, predict
 from segdata.cli import Parser, progress, run
 from segdata.draw import overlay_with_legend
 from segdata.errors import UserError
@@ -84,7 +84,7 @@ def _expand(pattern: str) -> Iterator[Path]:
 def main(argv: list[str] | None = None) -> None:
     """The command line; see the top of this file."""
     parser = Parser(prog="python -m runtime.infer", description="Label images with a model file.")
-    parser.add_argument("model", type=Path, help="file of export.to_onnx or calibration")
+    parser.add_argument("model", type=Path, help=MODEL_HELP)
     parser.add_argument("images", nargs="+", help="files, folders, globs")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--backend", default="auto", help=f"auto, {', '.join(BACKENDS)}")

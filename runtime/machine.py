@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from runtime.backends.cuda_memory import gpu_name
+
 PACKAGES = (
     "numpy",
     "opencv-python",
@@ -18,11 +20,12 @@ PACKAGES = (
     "onnxruntime-gpu",
     "openvino",
     "tensorrt",
+    "tensorrt-rtx",
 )
 
 
 def describe() -> dict[str, str | int]:
-    """The machine without anything that names it: CPU model, usable cores, memory, system."""
+    """The machine without anything that names it: CPU, usable cores, memory, GPU, system."""
     facts: dict[str, str | int] = {
         "cpu": _cpu_model(),
         "cores": usable_cores(),
@@ -32,6 +35,8 @@ def describe() -> dict[str, str | int]:
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         facts["memory_gb"] = round(memory / 1e9)
+    if gpu := gpu_name():
+        facts["gpu"] = gpu
     return facts
 
 

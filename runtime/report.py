@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import machine
-from runtime.backends import BACKENDS, Backend, choose, load
+from runtime.backends import BACKENDS, Backend, load
 from runtime.evaluate import check_classes, predict
 from runtime.report_html import Panel, Picture, page
 from segdata.cli import Parser, progress, run
@@ -140,7 +140,7 @@ def main(argv: list[str] | None = None) -> None:
     present: list[int] = []
     if spec and args.samples:
         dataset = open_dataset(spec)
-        backends = _load_models(bench, args.folder, args.models, choose(args.backend))
+        backends = _load_models(bench, args.folder, args.models, args.backend)
         check_classes(next(iter(backends.values())), dataset)
         panels, present = make_panels(dataset, backends, args.samples)
     text = page(

@@ -242,6 +242,7 @@ def _origin(bench: Mapping[str, Any], command: str) -> str:
         "cores": host["cores"],
         "threads": bench["threads"] or "every core",
         "memory": f"{host['memory_gb']} GB" if "memory_gb" in host else "unknown",
+        **({"GPU": host["gpu"]} if "gpu" in host else {}),
         "system": host["os"],
         "Python": host["python"],
         **bench["versions"],

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime import compare, machine, plot
-from runtime.backends import ModelFile, choose
+from runtime.backends import ENGINE_BACKENDS, ModelFile, choose
 from runtime.bench import add_measuring_options, check_measuring
 from runtime.evaluate import check_classes
 from runtime.results import json_output, origin
@@ -79,7 +79,11 @@ def sweep(args: argparse.Namespace, command: str) -> None:
     if data is None:
         raise UserError(f'{plan.path} names no images to compare on; add "data: NAME:PATH:SPLIT"')
     dataset = open_dataset(data)
-    choose(args.backend)
+    if choose(args.backend) in ENGINE_BACKENDS:
+        raise UserError(
+            f"--backend={args.backend} runs engines and a sweep makes ONNX files; take another one "
+            "here and build engines of them afterwards with python -m runtime.build"
+        )
     plot.require()
     with json_output(args.output / "sweep.json") as write:
         began = time.monotonic()

@@ -1,7 +1,10 @@
-"""The reference backend: onnxruntime on the CPU."""
+"""onnxruntime: the reference backend on the CPU, and its providers for NVIDIA GPUs."""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any
 
 import numpy as np
@@ -9,42 +12,68 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from runtime.backends.base import INPUT_NAME, InputShape, ModelFile, checked
+from runtime.backends.trt_module import module
 from segdata.errors import UserError
 
 # onnxruntime 1.31 quantises the bias of a layer that reads and writes INT8 by the product of both
-# scales. In FP16, which ours are in, that product is 0 or nearly: a PIDNet of ours kept 78 % of
-# its labels with this optimiser and 99 % without.
+# scales. In FP16, which ours are in, that product is 0 or nearly, and labels are lost.
 WRONG_OPTIMIZERS = ["WeightBiasQuantization"]
+
+CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})  # an FP32 file shall be computed in FP32
+# What each backend asks for, most wanted first; the CPU takes the nodes that none of them knows.
+# Without further options the TensorRT provider builds strongly typed, by the types in the file.
+PROVIDERS: dict[str, list[tuple[str, dict[str, str]]]] = {
+    "onnxruntime": [("CPUExecutionProvider", {})],
+    "onnxruntime-cuda": [CUDA],
+    "onnxruntime-tensorrt": [("TensorrtExecutionProvider", {}), CUDA],
+}
+_LOG_NOTHING, _LOG_ERRORS, _LOG_WARNINGS = 4, 3, 2
 
 
 class OnnxRuntimeBackend:
     """Runs every exported file exactly as written, the local function of the custom op included.
 
-    The file an optimiser or another backend disagrees with is judged by this one: explicit Q/DQ
-    is computed as the standard defines it, and FP16 operators without a kernel run in FP32
-    between two casts.
+    The file an optimiser or another backend disagrees with is judged by this one on the CPU:
+    explicit Q/DQ is computed as the standard defines it, and FP16 operators without a kernel run
+    in FP32 between two casts.
     """
 
-    name = "onnxruntime"
+    def __init__(self, model: ModelFile, *, threads: int = 0, name: str = "onnxruntime") -> None:
+        """Load the model.
 
-    def __init__(self, model: ModelFile, *, threads: int = 0) -> None:
-        """Load the model; threads = 0 takes every core. UserError where it cannot be loaded."""
+        Args:
+            threads: CPU threads, 0 for every core.
+            name: one of PROVIDERS.
+
+        Raises:
+            UserError: the model cannot be loaded, or not by the provider that was asked for.
+        """
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # errors only: warnings are about its own fusions
+        options.log_severity_level = _LOG_ERRORS  # warnings are about its own fusions
+        self.name = name
         self.path, self.card = model.path, model.card
         self.input_shape: InputShape = model.input_shape
+        wanted = PROVIDERS[name][0][0]
+        missing = _prepare(wanted) if name != "onnxruntime" else ""
         try:
-            self._session = onnxruntime.InferenceSession(
-                model.proto.SerializeToString(),
-                options,
-                providers=["CPUExecutionProvider"],
-                disabled_optimizers=WRONG_OPTIMIZERS,
-            )
+            with _quiet(name != "onnxruntime"):
+                self._session = onnxruntime.InferenceSession(
+                    model.proto.SerializeToString(),
+                    options,
+                    providers=PROVIDERS[name],
+                    disabled_optimizers=WRONG_OPTIMIZERS,
+                    enable_fallback=0,
+                )
         except Exception as error:  # its exceptions share no base class
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{model.path}: onnxruntime cannot load it ({reason})") from error
+            reason = "; ".join(filter(None, (missing, str(error).splitlines()[0])))
+            needs = _needs(name)
+            raise UserError(f"{model.path}: {name} cannot load it ({reason}){needs}") from error
+        if wanted not in self._session.get_providers():
+            raise UserError(
+                f"{name}: {wanted} cannot start ({missing or 'no reason given'}){_needs(name)}"
+            )
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def infer(self, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
@@ -57,3 +86,49 @@ class OnnxRuntimeBackend:
     def close(self) -> None:
         """See `Backend.close`."""
         del self._session
+
+
+def _prepare(provider: str) -> str:
+    """Load what the provider links to from Python packages; the first library that is missing.
+
+    Raises:
+        UserError: this build of onnxruntime lacks the provider.
+    """
+    if provider not in onnxruntime.get_available_providers():
+        raise UserError(
+            f"onnxruntime {onnxruntime.__version__} has no {provider}; pip uninstall onnxruntime, "
+            "then pip install onnxruntime-gpu (on a Jetson NVIDIA's wheel of it)"
+        )
+    if provider == "TensorrtExecutionProvider":
+        with suppress(UserError):  # a system's own TensorRT needs no Python package
+            module("tensorrt")
+    said = io.StringIO()
+    if hasattr(onnxruntime, "preload_dlls"):  # since 1.21
+        with redirect_stdout(said):
+            onnxruntime.preload_dlls()
+    return next((line for line in said.getvalue().splitlines() if "Failed" in line), "")
+
+
+@contextmanager
+def _quiet(wanted: bool) -> Iterator[None]:
+    """Without the library's own lines about a provider that does not start: ours says it."""
+    if not wanted:
+        yield
+        return
+    onnxruntime.set_default_logger_severity(_LOG_NOTHING)
+    try:
+        yield
+    finally:
+        onnxruntime.set_default_logger_severity(_LOG_WARNINGS)
+
+
+def _needs(name: str) -> str:
+    """What a GPU provider needs beside onnxruntime."""
+    if name == "onnxruntime":
+        return ""
+    cuda = getattr(onnxruntime, "cuda_version", "") or "as in its documentation"
+    tensorrt = ' and TensorRT 10 (pip install "tensorrt<11")' if name.endswith("tensorrt") else ""
+    return (
+        f"; it needs an NVIDIA driver, CUDA {cuda} and cuDNN 9 "
+        f'(pip install "onnxruntime-gpu[cuda,cudnn]"){tensorrt}'
+    )

@@ -38,10 +38,11 @@ def test_openvino_runs_it(half, scores_model, scenes, run, compile_openvino):
     assert np.corrcoef(expected.ravel(), actual.ravel())[0, 1] > 0.9995
 
 
-def test_tensorrt_builds_it_for_a_t4(labels_model, tmp_path, build_with_tensorrt):
-    path = tmp_path / "model.fp16.onnx"
-    onnx.save(to_fp16(labels_model), path)
-    assert build_with_tensorrt(path, "SM75")["layers"] > 100
+def test_tensorrt_builds_it_for_a_t4(labels_model, build_with_tensorrt):
+    engine = build_with_tensorrt(to_fp16(labels_model), "fp16", "7.5")
+    assert {ran for _, ran in engine} == {"fp16"}
+    assert engine["convolution", "fp16"] > 10
+    assert engine["matrix product", "fp16"] > 10
 
 
 def test_types_are_consistent_and_layers_run_in_half(half):

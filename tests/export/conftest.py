@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from tiny import tiny_config
 
+from runtime.build_graph import prepare
 from segdata.classes import SCENES
 from train.checkpoint import Checkpoint, save_checkpoint
 from train.loop import Trainer
@@ -46,3 +51,23 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = tiny_config(train_data="scenes:n=16,size=64x96:train", iterations=80, eval_every=0)
     Trainer(config, out, resume=False).run()
     return out / "model.pth"
+
+
+@pytest.fixture
+def build_for_t4(tmp_path: Path) -> Callable[[onnx.ModelProto], int]:
+    """Builds a model of one node, its function in place of it; how many layers the network had."""
+    pytest.importorskip("tensorrt_rtx")
+    script = Path(__file__).parents[1] / "plugins" / "build_on_rtx.py"
+
+    def build(model: onnx.ModelProto) -> int:
+        file = tmp_path / "node.onnx"
+        onnx.save(prepare(model, {}), file)
+        result = subprocess.run(
+            [sys.executable, script, file], capture_output=True, text=True, timeout=120
+        )
+        assert result.returncode == 0, result.stderr
+        report = json.loads(result.stdout)
+        assert report["bytes"], report["errors"]
+        return sum(report["network"].values())
+
+    return build

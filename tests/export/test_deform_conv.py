@@ -1,16 +1,11 @@
-import json
-import subprocess
-import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
-import openvino
 import pytest
 import torch
-from onnx import TensorProto, helper, inliner, numpy_helper
+from one_node import on_onnxruntime, on_openvino, with_function
+from onnx import TensorProto, helper, numpy_helper
 
 from export.deform_conv import (
     ModulatedDeformConvNode,
@@ -62,28 +57,7 @@ def build(convolution, arrays, *, opset=18, dynamic=True):
         [value("out", element, out)],
         [numpy_helper.from_array(weight, "weight")],
     )
-    return helper.make_model(
-        graph,
-        functions=[modulated_deform_conv_function(opset)],
-        opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, 1)],
-        ir_version=8,
-    )
-
-
-def on_onnxruntime(model, inputs):
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    return session.run(None, dict(zip(("x", "offset", "mask"), inputs, strict=True)))[0]
-
-
-def on_openvino(model, inputs):
-    inlined = inliner.inline_local_functions(model)
-    core = openvino.Core()
-    compiled = core.compile_model(
-        core.read_model(inlined.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
-    )
-    return compiled(list(inputs))[0]
+    return with_function(graph, modulated_deform_conv_function(opset), opset=opset)
 
 
 def expect(convolution, arrays):
@@ -106,7 +80,7 @@ def test_every_runtime_computes_what_pytorch_does(run, geometry, size, dynamic):
     arrays = random_inputs(convolution, size)
     expected = expect(convolution, arrays)
     assert expected.std() > 0.5
-    out = run(build(convolution, arrays, dynamic=dynamic), arrays[:3])
+    (out,) = run(build(convolution, arrays, dynamic=dynamic), arrays[:3])
     np.testing.assert_allclose(out, expected, atol=2e-5)
 
 
@@ -116,7 +90,7 @@ def test_one_body_serves_half_precision_and_samples_in_single(run):
     convolution = DeformConvolution(padding=1)
     arrays = random_inputs(convolution, (3, 600), np.float16)
     expected = expect(convolution, arrays)
-    out = run(build(convolution, arrays), arrays[:3])
+    (out,) = run(build(convolution, arrays), arrays[:3])
     assert out.dtype == np.float16
     np.testing.assert_allclose(out, expected, atol=4e-3 * np.abs(expected).max())
 
@@ -129,9 +103,8 @@ def test_opsets_pass_the_checker_and_agree(opset):
     onnx.checker.check_model(model, full_check=True)
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     assert len(inferred.functions) == 1
-    np.testing.assert_allclose(
-        on_onnxruntime(model, arrays[:3]), expect(convolution, arrays), atol=2e-5
-    )
+    (out,) = on_onnxruntime(model, arrays[:3])
+    np.testing.assert_allclose(out, expect(convolution, arrays), atol=2e-5)
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -160,7 +133,7 @@ def test_the_exporter_leaves_one_node(bias):
     assert [n.op_type for n in model.graph.node] == [DEFORMABLE_CONVOLUTION, *["Add"] * bias]
     model.functions.append(modulated_deform_conv_function(18))
     for batch in (2, 1):
-        out = on_onnxruntime(model, [x[:batch] for x in arrays])
+        (out,) = on_onnxruntime(model, [x[:batch] for x in arrays])
         np.testing.assert_allclose(out, expected[:batch], atol=2e-5)
 
 
@@ -177,15 +150,7 @@ def test_the_node_is_as_tensorrt_s_plugin_wants_it():
     }
 
 
-def test_tensorrt_builds_it_for_a_t4_in_half_precision(tmp_path):
-    pytest.importorskip("tensorrt_rtx")
+def test_tensorrt_builds_it_for_a_t4_in_half_precision(build_for_t4):
     convolution = DeformConvolution(padding=1)
     arrays = random_inputs(convolution, (64, 64), np.float16, in_dim=128, out_dim=128, batch=1)
-    file = tmp_path / "node.onnx"
-    onnx.save(build(convolution, arrays, dynamic=False), file)
-    script = Path(__file__).with_name("tensorrt_rtx_build.py")
-    result = subprocess.run(
-        [sys.executable, script, file, "SM75"], capture_output=True, text=True, timeout=120
-    )
-    assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["layers"] > 10
+    assert build_for_t4(build(convolution, arrays, dynamic=False)) > 10

@@ -1,8 +1,3 @@
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import onnx
 import onnxruntime
@@ -152,14 +147,6 @@ def test_an_old_opset_is_refused():
         add_functions(model)
 
 
-def test_tensorrt_builds_it_for_a_t4_in_half_precision(tmp_path):
-    pytest.importorskip("tensorrt_rtx")
-    file = tmp_path / "node.onnx"
+def test_tensorrt_builds_it_for_a_t4_in_half_precision(build_for_t4):
     shapes = ((1, 100, 256), (1, 1024, 256), (1, 100, 1024))
-    onnx.save(build(8, TensorProto.FLOAT16, shapes=shapes), file)
-    script = Path(__file__).with_name("tensorrt_rtx_build.py")
-    result = subprocess.run(
-        [sys.executable, script, file, "SM75"], capture_output=True, text=True, timeout=120
-    )
-    assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["layers"] > 10
+    assert build_for_t4(build(8, TensorProto.FLOAT16, shapes=shapes)) > 10

@@ -278,7 +278,10 @@ def test_a_bad_size_is_named(checkpoint, size):
 def test_mistakes_are_one_line_and_exit_code_2(tmp_path):
     (tmp_path / "bad.pth").write_bytes(b"not a checkpoint")
     (tmp_path / "bad.onnx").write_bytes(b"precious")
-    for arguments in (["bad.pth"], ["missing.pth"], ["bad.pth", "--sise", "64x64"]):
+    (tmp_path / "empty.pkl").touch()
+    for arguments in (
+        ["bad.pth"], ["missing.pth"], ["empty.pkl"], ["bad.onnx"], ["bad.pth", "--sise", "64x64"]
+    ):  # fmt: skip
         done = subprocess.run(
             [sys.executable, "-m", "export.to_onnx", *arguments],
             cwd=tmp_path, capture_output=True, text=True,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import cards
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,6 @@ from onnx import numpy_helper, parser
 from segdata.card import ModelCard
 from segdata.cli import run
 from segdata.files import sha256
-from segdata.preprocess import MEAN, STD
 
 Labels: TypeAlias = npt.NDArray[np.uint8]
 
@@ -122,21 +121,8 @@ def make_model(
 
 def make_card(**changes: Any) -> ModelCard:
     """The card of such a model."""
-    card = ModelCard(
-        classes=CLASSES,
-        palette=PALETTE,
-        mean=MEAN,
-        std=STD,
-        ignore_index=255,
-        input_size=SIZE,
-        head="labels",
-        precision="fp32",
-        checkpoint_sha256="0" * 64,
-        trained_iterations=100,
-        versions={"onnx": onnx.__version__},
-        command="python -m export.to_onnx model.pth",
-    )
-    return dataclasses.replace(card, **changes)
+    own = {"classes": CLASSES, "palette": PALETTE, "input_size": SIZE}
+    return cards.make_card(**(own | changes))
 
 
 def stripes(size: tuple[int, int] = SIZE, shift: int = 0) -> Labels:

@@ -1,13 +1,16 @@
+import dataclasses
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import onnx
 import pytest
+from engines import profile, write_engine
+from host_gpu import HostGpu, HostTensorRt
 
-from runtime.compare import main, named
+from runtime.backends import ModelFile
+from runtime.compare import main
 from runtime.flops import count
 
 QUICK = ("--warmUp=0", "--duration=0.02", "--iterations=5", "--threads=1")
@@ -149,20 +152,6 @@ def test_different_sizes_are_said_in_one_line(toys, network, capsys):
     assert float(rows(text)["large", "FP32"][6]) > 95
 
 
-def test_names_come_from_the_shortest_path_that_tells_models_apart(tmp_path):
-    def names(*words):
-        return list(named([str(tmp_path / word) for word in words]))
-
-    assert names("out/emca/model.onnx", "out/pem/model.onnx") == ["emca", "pem"]
-    assert names("a/x.onnx", "a/y.onnx") == ["x", "y"]
-    assert names("a/run/model.onnx", "b/run/model.onnx") == ["a/run", "b/run"]
-    assert names("a/x.onnx", "b/x.onnx", "b/y.onnx") == ["a/x", "b/x", "y"]
-    assert named(["EMCA, no mask=a=b.onnx"]) == {"EMCA, no mask": Path("a=b.onnx")}
-    strange = tmp_path / "a=b.onnx"
-    strange.touch()
-    assert list(named([str(strange)])) == ["a=b"]
-
-
 def test_bad_input_is_one_line(toys, network, failing):
     first, second = network("one"), network("two")
     assert "no model given" in failing(main, "--data=scenes::val")
@@ -181,6 +170,51 @@ def test_bad_input_is_one_line(toys, network, failing):
     file.touch()
     assert "file" in failing(main, first, "-o", file)
     assert "file" in failing(main, first, "-o", file / "below")
+    assert f"{first} is none; build one with" in failing(main, first, "--backend=tensorrt-rtx")
+    assert "gone.engine: no such engine" in failing(main, first, toys.folder / "gone.engine")
+
+
+@pytest.fixture
+def engine(toys):
+    """An engine as if built from an FP16 file."""
+
+    def write(source):
+        card = dataclasses.replace(ModelFile.read(source).card, precision="fp16")
+        made = {"card": card, "profiles": (profile(1, 1, 4, toys.size),)}
+        return write_engine(toys.folder, name="plan.engine", **made)
+
+    return write
+
+
+def test_an_engine_is_refused_before_anything_is_made(toys, network, engine, failing):
+    model = network("one")
+    (model.parent / "model.fp16.onnx").unlink()
+    plan = engine(model).path
+    assert "plan.engine has 4 (sky" in failing(main, plan, model, "--fp16", "--data=scenes::val")
+    said = failing(main, plan, f"--data={toys.data()}", "--backend=onnxruntime")
+    assert "is an engine for tensorrt; leave --backend=onnxruntime out" in said
+    assert not (model.parent / "model.fp16.onnx").exists()
+
+
+def test_an_engine_beside_an_onnx_file(toys, network, engine, capsys, monkeypatch):
+    model, gpu = network("one"), HostGpu()
+    plan = engine(model)
+    trt = HostTensorRt(gpu, plan.profiles)
+    monkeypatch.setattr("runtime.backends.tensorrt_engine.module", lambda name: trt)
+    monkeypatch.setattr("runtime.backends.tensorrt_engine.open_cuda", lambda: gpu)
+    out = toys.folder / "out"
+    words = [str(model), str(plan.path), "--fp16", "--backend=onnxruntime", "-o", str(out)]
+    main([*words, *QUICK])
+    text = capsys.readouterr().out
+    assert list(rows(text)) == [("one", "FP32"), ("one", "FP16"), ("plan", "FP16")]
+    assert rows(text)["plan", "FP16"][5:] == ["-", "-", "-"]
+    assert "plan is an engine of tensorrt 10.3.0 for Tesla T4." in text
+    content = json.loads((out / "compare.json").read_text())
+    assert content["backend"] == "onnxruntime, tensorrt"
+    ratio = content["rows"][2]["median_ms"] / content["rows"][1]["median_ms"]
+    assert content["rows"][2]["ratio_to_first"] == pytest.approx(ratio)
+    assert "| plan | FP16 |" in (out / "compare.md").read_text()
+    assert trt.executed[0] == (0, (1, *toys.size, 3))
 
 
 def test_without_matplotlib_the_plot_is_refused_before_measuring(

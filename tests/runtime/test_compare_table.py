@@ -2,26 +2,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cards import make_card
+from engines import write_engine
 
 from runtime.compare_table import Model, document, entries, markdown, notes, tables
 from runtime.flops import COMPONENTS, Cost
 from runtime.parity import Row
-from segdata.card import ModelCard
 
-CARD = ModelCard(
-    classes=("a",),
-    palette=((0, 0, 0),),
-    mean=(0.0, 0.0, 0.0),
-    std=(1.0, 1.0, 1.0),
-    ignore_index=255,
-    input_size=(64, 96),
-    head="labels",
-    precision="fp32",
-    checkpoint_sha256="c" * 64,
-    trained_iterations=7,
-    versions={},
-    command="python -m export.to_onnx m.pth",
-)
+CARD = make_card()
 
 
 def cost(uncounted=(), **flops):
@@ -109,3 +97,35 @@ def test_plain_values(models, found):
     assert (last["ratio_to_first"], last["ratio_to_fp32"]) == (0.8, 0.5)
     assert (last["model"], last["format"], last["miou"]) == ("second", "INT8", 0.25)
     assert "ratio" not in last
+
+
+def test_an_engine_has_no_fp32_file_beside_it(models, tmp_path):
+    file = write_engine(tmp_path)
+    plan = replace(models[0], name="plan", card=file.card, cost=None, engine=file)
+    rows = {
+        "a|b": [row("FP32", 20.0, miou=0.5, delta_miou=0.0), row("FP16", 10.0)],
+        "plan": [row("FP16", 5.0, miou=0.25, delta_miou=0.0, agreement=1.0)],
+    }
+    found = entries(rows, [models[0], plan])
+    assert [entry.ratio_to_first for entry in found] == [1, 1, 0.5]
+    assert [entry.ratio_to_fp32 for entry in found] == [0.5, 0.5, None]
+    costs, speed = tables([models[0], plan], found).split("\n\n")
+    assert costs.splitlines()[-1].split() == ["plan", "64x96", "-", "-", "-"]
+    assert speed.splitlines()[-1].split()[5:] == ["50.0", "0.500", "-", "25.00", "-"]
+    lines = notes([models[0], plan], {"a|b": [], "plan": []}, measured=True)
+    assert "plan is an engine of tensorrt 10.3.0 for Tesla T4." in lines
+    assert "plan: the FP32 file to count operations in is not there." in lines
+    content = document([models[0], plan], found, tmp_path)
+    written = content["models"][1]
+    assert written["gflops"] is written["params"] is None
+    assert written["engine"] == {"backend": "tensorrt", "version": "10.3.0"}
+    assert content["models"][0]["engine"] is None
+    last = content["rows"][-1]
+    assert last["ratio_to_fp32"] is last["delta_miou"] is last["agreement"] is None
+    assert last["miou"] == 0.25
+
+
+def test_a_format_that_the_first_model_lacks_has_no_ratio(models):
+    rows = {"a|b": [row("FP16", 20.0)], "second": [row("FP32", 30.0), row("FP16", 10.0)]}
+    found = entries(rows, models)
+    assert [entry.ratio_to_first for entry in found] == [1, None, 0.5]

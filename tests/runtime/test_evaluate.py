@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from engines import write_engine
 
 from runtime.backends import load
 from runtime.evaluate import compare, evaluate, main, predict, to_labels
@@ -137,6 +138,10 @@ def test_command_refuses_bad_input(toys, failing):
     model, data = toys.model(), toys.data()
     assert "gone.onnx: cannot read the model" in failing(main, "gone.onnx", "--data", data)
     assert "--limit=0 leaves no image" in failing(main, model, "--data", data, "--limit=0")
+    assert "gone.engine: no such engine" in failing(main, "gone.engine", "--data", data)
+    engine = write_engine(toys.folder).path
+    said = failing(main, engine, "--data", data, "--backend=openvino")
+    assert "is an engine for tensorrt; leave --backend=openvino out" in said
     assert 'did you mean "--data"?' in failing(main, model, "--dta", data)
     assert "gone is not a folder" in failing(main, model, "--data", "folder:gone")
     (toys.folder / "file").touch()

@@ -3,6 +3,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from engines import write_engine
 
 from runtime.infer import find_images, main, output_names
 from segdata.errors import UserError
@@ -85,6 +86,11 @@ def test_bad_input_is_one_line_and_leaves_files_alone(toys, failing):
     assert "empty: no image in this folder" in failing(main, model, empty, "-o", out)
     assert "gone.onnx: cannot read" in failing(main, toys.folder / "gone.onnx", image, "-o", out)
     assert "a.png is a file; give a folder" in failing(main, model, image, "-o", image)
+    engine = write_engine(toys.folder).path
+    said = failing(main, engine, image, "-o", out, "--backend=openvino")
+    assert "is an engine for tensorrt; leave --backend=openvino out" in said
+    engine.with_name("model.engine.json").unlink()
+    assert "model.engine.json is missing" in failing(main, engine, image, "-o", out)
     assert "a.png" in failing(main, model, image, "-o", image / "below")
     assert 'did you mean "--backend"?' in failing(main, model, image, "-o", out, "--backnd=auto")
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before

@@ -13,6 +13,13 @@ def test_describes_without_naming_the_machine():
     assert platform.node() not in str(facts["os"]).split()
 
 
+def test_the_gpu_is_named_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(machine, "gpu_name", lambda: "Tesla T4")
+    assert machine.describe()["gpu"] == "Tesla T4"
+    monkeypatch.setattr(machine, "gpu_name", lambda: "")
+    assert "gpu" not in machine.describe()
+
+
 def test_versions_of_what_is_installed():
     versions = machine.versions()
     assert {"numpy", "onnx", "opencv-python"} <= versions.keys()

@@ -111,6 +111,8 @@ def test_bad_input_is_one_line_and_leaves_the_report_alone(measured, failing):
     assert "--samples=-1 is too small" in failing(main, measured, "--samples=-1")
     assert 'did you mean "--models"?' in failing(main, measured, "--model", "x.onnx")
     assert "gone.onnx: cannot read" in failing(main, measured, "--models", "gone.onnx")
+    assert "gone.engine: no such engine" in failing(main, measured, "--models", "gone.engine")
+    assert 'no backend "openvno"' in failing(main, measured, "--backend=openvno")
     assert "has 9 classes" in failing(main, measured, "--data", "scenes::val")
     (measured / "model.int8.onnx").unlink()
     assert "model.int8.onnx: cannot read" in failing(main, measured)

@@ -100,6 +100,8 @@ def test_bad_input_is_one_line_before_anything_is_trained(sets, failing, monkeyp
     assert "--duration=-1 is too small" in failing(main, sets, "-o", out, "--duration=-1")
     assert "nowhere" in failing(main, sets, "-o", out, "--data=folder:nowhere:val")
     assert 'no backend "x"' in failing(main, sets, "-o", out, "--backend=x")
+    said = failing(main, sets, "-o", out, "--backend=tensorrt-rtx")
+    assert "runs engines" in said or "is not installed" in said
     bare = tmp_path / "bare.yaml"
     bare.write_text("base: demo\nvariants: {a: []}")
     assert 'names no images to compare on; add "data:' in failing(main, bare, "-o", out)

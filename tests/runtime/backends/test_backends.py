@@ -1,11 +1,14 @@
 """What holds for every backend: tests of `load` and, through it, of the backends' files."""
 
+import sys
+
 import numpy as np
 import onnx
 import pytest
+from engines import write_engine
 
 from runtime import backends
-from runtime.backends import choose, load
+from runtime.backends import BACKENDS, choose, load
 from segdata.errors import UserError
 
 
@@ -71,6 +74,68 @@ def test_auto_takes_the_first_installed(monkeypatch):
     monkeypatch.setattr(backends, "find_spec", lambda name: False)
     with pytest.raises(UserError, match="no backend is installed"):
         choose()
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("onnxruntime", "pip install onnxruntime"),
+        ("onnxruntime-cuda", "pip install onnxruntime-gpu"),
+        ("onnxruntime-tensorrt", "pip install onnxruntime-gpu"),
+        ("tensorrt", "pip install tensorrt (on a Jetson: sudo apt install python3-libnvinfer)"),
+        ("tensorrt-rtx", "pip install tensorrt-rtx"),
+    ],
+)
+def test_a_backend_that_is_not_installed_names_its_package(monkeypatch, name, remedy):
+    assert name in BACKENDS
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    with pytest.raises(UserError) as error:
+        choose(name)
+    assert str(error.value) == f"{name} is not installed; {remedy}"
+
+
+def test_auto_stays_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(backends, "find_spec", lambda name: name != "openvino")
+    assert choose() == "onnxruntime"
+    assert choose("onnxruntime-cuda") == "onnxruntime-cuda"
+    assert choose("tensorrt-rtx") == "tensorrt-rtx"
+
+
+def test_a_backend_of_engines_takes_no_onnx_file(toys, monkeypatch):
+    monkeypatch.setattr(backends, "find_spec", lambda name: True)
+    path = toys.model()
+    with pytest.raises(UserError) as error:
+        load(path, "tensorrt")
+    assert str(error.value) == (
+        f"tensorrt runs engines and {path} is none; build one with python -m runtime.build {path} "
+        "--backend=tensorrt"
+    )
+
+
+def test_an_engine_takes_no_other_backend(tmp_path):
+    path = write_engine(tmp_path).path
+    with pytest.raises(
+        UserError, match=r"model\.engine is an engine for tensorrt; leave --backend=o"
+    ):
+        load(path, "onnxruntime")
+    with pytest.raises(UserError, match=r'no backend "tensort" \(did you mean "tensorrt"\?\)'):
+        load(path, "tensort")
+
+
+def test_an_engine_needs_its_package(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    for name in ("auto", "tensorrt"):
+        with pytest.raises(UserError, match="tensorrt is not installed; pip install tensorrt"):
+            load(write_engine(tmp_path, name="a.plan").path, name)
+
+
+def test_an_engine_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"gone\.engine: no such engine; build it with python -m"):
+        load(tmp_path / "gone.engine")
+    engine = write_engine(tmp_path)
+    engine.path.write_bytes(b"another")
+    with pytest.raises(UserError, match=r"is not the engine that model\.engine\.json describes"):
+        load(engine.path)
 
 
 def test_unknown_backend_names_the_nearest():

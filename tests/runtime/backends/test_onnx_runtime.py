@@ -2,11 +2,13 @@ import dataclasses
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import numpy_helper
 
 from runtime.backends.base import ModelFile
-from runtime.backends.onnx_runtime import OnnxRuntimeBackend
+from runtime.backends.onnx_runtime import PROVIDERS, OnnxRuntimeBackend
+from segdata.errors import UserError
 
 # A layer as calibration.int8 writes it: it reads and writes INT8, with scales in FP16.
 LAYER = """
@@ -44,3 +46,39 @@ def test_a_bias_survives_scales_whose_product_fp16_cannot_hold(toys, step):
     kernel = weight[:, :, 0, 0].astype(np.float32) * steps[:, None].astype(np.float32)
     expected = np.einsum("bhwc,kc->bkhw", image / 255, kernel) + BIAS.reshape(2, 1, 1)
     np.testing.assert_allclose(scores, expected, atol=0.01)
+
+
+GPU = [name for name in PROVIDERS if name != "onnxruntime"]
+
+
+@pytest.mark.parametrize("name", GPU)
+def test_a_provider_that_cannot_start_is_an_error_and_not_the_cpu(toys, name, capfd):
+    file = ModelFile.read(toys.model())
+    wanted = PROVIDERS[name][0][0]
+    try:
+        OnnxRuntimeBackend(file, name=name)
+    except UserError as error:
+        said = str(error)
+    else:
+        pytest.skip(f"{wanted} starts here")
+    assert "pip install" in said
+    assert "onnxruntime-gpu" in said
+    if wanted not in onnxruntime.get_available_providers():
+        assert said.startswith(f"onnxruntime {onnxruntime.__version__} has no {wanted}; ")
+    assert "\n" not in said
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", GPU)
+def test_a_provider_labels_as_the_cpu_does(toys, name):
+    file = ModelFile.read(toys.model(batch="N"))
+    try:
+        backend = OnnxRuntimeBackend(file, name=name)
+    except UserError as error:
+        pytest.skip(str(error))
+    assert backend.name == name
+    labels = np.stack([toys.stripes(shift=k) for k in range(3)])
+    for count in (3, 1):
+        result = backend.infer(toys.paint(labels[:count]))["labels"]
+        np.testing.assert_array_equal(result, labels[:count])

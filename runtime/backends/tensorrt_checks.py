@@ -1,0 +1,156 @@
+"""Whether an engine can run here, and what TensorRT means where it does not; needs no GPU."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+
+from runtime.backends.base import INPUT_NAME
+from runtime.backends.cuda_memory import too_little
+from runtime.backends.engine_file import EngineFile
+from segdata.errors import UserError
+
+_AMPERE = (8, 0)
+
+
+@dataclass(frozen=True)
+class Here:
+    """What an engine is to run on.
+
+    Attributes:
+        version: of TensorRT or TensorRT-RTX.
+        device: name of the GPU.
+        compute_capability: such as "7.5".
+        free, total: bytes of GPU memory.
+    """
+
+    version: str
+    device: str
+    compute_capability: str
+    free: int
+    total: int
+
+
+def rebuild(engine: EngineFile) -> str:
+    """The command that builds the engine again where it is called."""
+    words = ["python", "-m", "runtime.build", str(engine.onnx), "-o", str(engine.path)]
+    if engine.backend != "tensorrt":
+        words.append(f"--backend={engine.backend}")
+    return shlex.join(words)
+
+
+def check_version(engine: EngineFile, installed: str) -> None:
+    """UserError unless this version of the engine's backend reads it.
+
+    It has to be the version that built it; a version-compatible engine takes later ones too.
+    """
+    # Some packages name three parts of the version, others four.
+    pairs = list(zip(_numbers(engine.version), _numbers(installed), strict=False))
+    built, here = ([pair[side] for pair in pairs] for side in (0, 1))
+    if here == built or (engine.version_compatible and here > built):
+        return
+    later = " or later" if engine.version_compatible else ""
+    raise UserError(
+        f"{engine.path} needs {engine.backend} {engine.version}{later}, which built it, and "
+        f"{installed} is installed; build it again here: {rebuild(engine)}"
+    )
+
+
+def check_device(engine: EngineFile, here: Here) -> None:
+    """UserError unless the engine was built for a GPU of this kind."""
+    if engine.hardware_compatibility == "ampere_plus":
+        fits = _numbers(here.compute_capability) >= _AMPERE
+        built = "GPUs of compute capability 8.0 or higher"
+    else:
+        wanted = engine.compute_capabilities
+        fits = not wanted or here.compute_capability in wanted
+        built = f"compute capability {' or '.join(wanted)}"
+        if engine.device:
+            built += f" ({engine.device})"
+    if not fits:
+        raise UserError(
+            f"{engine.path} was built for {built} and {here.device} has "
+            f"{here.compute_capability}; build it again here: {rebuild(engine)}"
+        )
+
+
+def pick_profile(engine: EngineFile, shape: tuple[int, ...]) -> int:
+    """The index of the profile to run a batch of this shape [N,H,W,3] under.
+
+    It is the one made for this very shape or, among those that allow it, the narrowest.
+
+    Raises:
+        UserError: no profile allows the shape.
+    """
+    fitting = [index for index, profile in enumerate(engine.profiles) if shape in profile]
+    if fitting:
+        return min(
+            fitting,
+            key=lambda index: (
+                engine.profiles[index].optimum != shape,
+                engine.profiles[index].maximum[0] - engine.profiles[index].minimum[0],
+            ),
+        )
+    spans = dict.fromkeys(
+        f"{p.minimum[0]} to {p.maximum[0]}" if p.minimum != p.maximum else f"{p.maximum[0]}"
+        for p in engine.profiles
+    )
+    batches = [shape[0], *(size for p in engine.profiles for size in (p.minimum[0], p.maximum[0]))]
+    low, high = (
+        f"{INPUT_NAME}:{'x'.join(map(str, (batch, *shape[1:])))}"
+        for batch in (min(batches), max(batches))
+    )
+    raise UserError(
+        f"{engine.path} takes batches of {' or of '.join(spans)} images, got {shape[0]}; split "
+        f"the batch or build it again: {rebuild(engine)} --minShapes={low} --maxShapes={high}"
+    )
+
+
+def explain(engine: EngineFile, reason: str, here: Here) -> UserError:
+    """What to tell the user where TensorRT refuses an engine.
+
+    Args:
+        reason: what TensorRT logged, in one line.
+    """
+    path, again = engine.path, f"build it again here: {rebuild(engine)}"
+    if _said(reason, "out ?of ?memory", "could not be allocated", "Requested size was"):
+        sizes = [int(size) for size in re.findall(r"(\d+)[ -]byte", reason)]
+        return UserError(too_little(max(sizes, default=0), here.free, here.total, f" for {path}"))
+    if match := re.search(r"[Cc]annot find plugin: ?([\w]+)", reason):
+        return UserError(
+            f"{path} needs the plugin {match[1]}, which {engine.backend} {here.version} does not "
+            f"find ({reason}); {again}"
+        )
+    if _said(reason, "library version", "Version tag", "older TensorRT version"):
+        return UserError(
+            f"{path} is of another version than {engine.backend} {here.version} ({reason}); {again}"
+        )
+    if _said(reason, "incompatible device", "cannot run on this GPU", "compute capability"):
+        return UserError(
+            f"{path} does not run on {here.device}, compute capability "
+            f"{here.compute_capability} ({reason}); {again}"
+        )
+    if _said(reason, "getEngineHostCodeAllowed"):
+        return UserError(
+            f"{path} is version-compatible but its JSON says that it is not; {again} "
+            "--versionCompatible"
+        )
+    if _said(reason, "magic", "Serialization"):
+        return UserError(f"{path} is damaged or no engine ({reason}); {again}")
+    if _said(reason, "driver version is insufficient", "CUDA initialization failure"):
+        other = " or pip install tensorrt-cu12" if engine.backend == "tensorrt" else ""
+        return UserError(
+            f"{path}: the NVIDIA driver is too old for {engine.backend} {here.version} ({reason}); "
+            f"update the driver{other}"
+        )
+    return UserError(f"{path}: {engine.backend} {here.version} cannot run it ({reason})")
+
+
+def _said(reason: str, *patterns: str) -> bool:
+    return any(re.search(pattern, reason, re.IGNORECASE) for pattern in patterns)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """10.16.1.11 -> (10, 16, 1, 11)"""
+    return tuple(int(part) for part in re.findall(r"\d+", version))

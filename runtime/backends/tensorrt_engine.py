@@ -1,0 +1,140 @@
+"""TensorRT and TensorRT-RTX: engines of runtime.build on an NVIDIA GPU."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections import OrderedDict
+from contextlib import ExitStack, suppress
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import plugins
+from plugins import OP_TYPE
+from runtime.backends.base import checked
+from runtime.backends.cuda_memory import Cuda, open_cuda
+from runtime.backends.engine_file import EngineFile
+from runtime.backends.tensorrt_checks import check_device, check_version, explain, pick_profile
+from runtime.backends.tensorrt_run import Loaded, Run, Shape, give_back, here_on, log_of, say
+from runtime.backends.trt_module import module
+
+# A batch size that was seen before runs at once; each one kept costs its own scratch memory.
+KEPT_SHAPES = 4
+
+
+class TensorRtBackend:
+    """Runs an engine: copies, layers and copies back as one CUDA graph per input shape.
+
+    To be used by one thread at a time.
+
+    Attributes:
+        device: name of the GPU it runs on.
+        name, path, card, input_shape: see `Backend`.
+    """
+
+    def __init__(
+        self,
+        engine: EngineFile,
+        *,
+        graphs: bool = True,
+        cuda: Cuda | None = None,
+        trt: ModuleType | None = None,
+    ) -> None:
+        """Load the engine onto the GPU.
+
+        Args:
+            graphs: replay CUDA graphs; otherwise every layer is launched on its own.
+            cuda, trt: the GPU and the package to use, by default those that are installed.
+
+        Raises:
+            UserError: no TensorRT, driver or GPU, an engine of another version or for another
+                GPU, a plugin that is missing, too little GPU memory.
+        """
+        trt = trt or module(engine.backend)
+        check_version(engine, str(trt.__version__))
+        cuda = cuda or open_cuda()
+        self.name, self.path, self.card = engine.backend, engine.path, engine.card
+        self.input_shape = engine.input_shape
+        self.device = cuda.device
+        check_device(engine, here_on(trt, cuda))
+        if graphs and not cuda.can_capture:
+            say(f"{self.name} runs without CUDA graphs, which {cuda.name} does not have")
+        plan = deserialize(engine, trt, cuda)
+        with ExitStack() as stack:
+            stream = cuda.create_stream()
+            stack.callback(give_back, cuda.destroy_stream, stream)
+            self._loaded = Loaded(engine, trt, cuda, plan, stream, graphs and cuda.can_capture)
+            self._runs: OrderedDict[Shape, Run] = OrderedDict()
+            stack.callback(_close_all, self._runs)
+            self._release = weakref.finalize(self, stack.pop_all().close)
+
+    def infer(self, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """See `Backend.infer`.
+
+        Raises:
+            UserError: a batch that no profile of the engine allows, too little GPU memory, a
+                failure on the GPU.
+        """
+        images = checked(images, self.input_shape, self.path)
+        return self._run(images.shape).infer(images)
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        self._release()
+        with suppress(AttributeError):  # closed before
+            del self._loaded
+
+    def _run(self, shape: Shape) -> Run:
+        if shape in self._runs:
+            self._runs.move_to_end(shape)
+        else:
+            profile = pick_profile(self._loaded.file, shape)
+            if len(self._runs) == KEPT_SHAPES:
+                self._runs.popitem(last=False)[1].close()
+            self._runs[shape] = Run(self._loaded, shape, profile)
+        return self._runs[shape]
+
+
+def deserialize(engine: EngineFile, trt: ModuleType, cuda: Cuda) -> Any:
+    """The engine as TensorRT holds it, its plugins loaded first.
+
+    Raises:
+        UserError: TensorRT refuses the engine, or a plugin is missing.
+    """
+    log = log_of(trt)
+    log.errors.clear()
+    runtime = _runtime(trt, log)
+    if runtime is None:
+        raise explain(engine, log.reason(), here_on(trt, cuda))
+    if OP_TYPE in engine.plugins:
+        plugins.load(runtime.get_plugin_registry())
+    if engine.plugins.keys() - {OP_TYPE}:
+        trt.init_libnvinfer_plugins(log, "")
+    # Such an engine brings the code that runs it, which TensorRT wants to be allowed.
+    runtime.engine_host_code_allowed = engine.version_compatible
+    plan = runtime.deserialize_cuda_engine(engine.path.read_bytes())
+    if plan is None:
+        raise explain(engine, log.reason(), here_on(trt, cuda))
+    return plan
+
+
+def _runtime(trt: ModuleType, log: Any) -> Any:
+    """A runtime of TensorRT, or None where the log says why there is none."""
+    try:
+        runtime = trt.Runtime(log)
+    except (RuntimeError, TypeError) as error:
+        log.errors.append(str(error))
+        return None
+    if log.errors:
+        # TensorRT 10.16 gives one all the same; using or destroying it ends the process.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(runtime))
+        return None
+    return runtime
+
+
+def _close_all(runs: OrderedDict[Shape, Run]) -> None:
+    while runs:
+        runs.popitem()[1].close()

@@ -1,0 +1,194 @@
+"""An engine at work on batches of one shape."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.backends.base import INPUT_NAME
+from runtime.backends.cuda_memory import Cuda, CudaError
+from runtime.backends.engine_file import EngineFile
+from runtime.backends.tensorrt_checks import Here, explain
+from runtime.backends.trt_module import make_log
+from segdata.errors import UserError
+
+Shape = tuple[int, ...]
+
+RTX = "tensorrt-rtx"
+_TYPES = {
+    "FLOAT": np.float32,
+    "HALF": np.float16,
+    "INT8": np.int8,
+    "UINT8": np.uint8,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "BOOL": np.bool_,
+}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What all input shapes share."""
+
+    file: EngineFile
+    trt: ModuleType
+    cuda: Cuda
+    engine: Any
+    stream: int
+    graphs: bool
+
+    def refusal(self) -> UserError:
+        """What TensorRT logged since the last one, in one line for the user."""
+        log = log_of(self.trt)
+        reason = log.reason()
+        log.errors.clear()
+        return explain(self.file, reason, here_on(self.trt, self.cuda))
+
+
+@dataclass(frozen=True)
+class _Buffer:
+    """A tensor: on the device, and as pinned bytes and an array over them on the host."""
+
+    address: int
+    pinned: NDArray[np.uint8]
+    array: NDArray[Any]
+
+
+class Run:
+    """One input shape: its own context, buffers and, from the second batch on, graph."""
+
+    def __init__(self, loaded: Loaded, shape: Shape, profile: int) -> None:
+        self._loaded = loaded
+        self._graph: int | None = None
+        self._capture_next = loaded.graphs
+        self._config: Any = None  # kept as long as the context, which may refer to it
+        self._context = self._make_context(shape, profile)
+        with ExitStack() as stack:
+            self._buffers = self._allocate(stack)
+            self._cleanup = stack.pop_all()
+        self._input = self._buffers.pop(INPUT_NAME)
+
+    def infer(self, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """The outputs of a contiguous batch of this shape."""
+        cuda, stream = self._loaded.cuda, self._loaded.stream
+        self._input.array[:] = images
+        if self._graph is None:
+            self._queue()
+        else:
+            cuda.launch(self._graph, stream)
+        cuda.synchronize(stream)
+        results = {name: buffer.array.copy() for name, buffer in self._buffers.items()}
+        # What TensorRT does once per shape is done by now and does not get into the graph.
+        if self._capture_next:
+            self._capture_next = False
+            self._capture()
+        return results
+
+    def close(self) -> None:
+        """Give back the memory and the graph."""
+        self._cleanup.close()
+        self._context = self._config = None
+
+    def _make_context(self, shape: Shape, profile: int) -> Any:
+        loaded = self._loaded
+        if loaded.file.backend == RTX:
+            # Kernels for this very shape at once, instead of general ones until they are ready.
+            self._config = config = loaded.engine.create_runtime_config()
+            strategies = loaded.trt.DynamicShapesKernelSpecializationStrategy
+            config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
+            context = loaded.engine.create_execution_context(config)
+        else:
+            context = loaded.engine.create_execution_context()
+        if context is None:
+            raise loaded.refusal()
+        if profile and not context.set_optimization_profile_async(profile, loaded.stream):
+            raise loaded.refusal()
+        if not context.set_input_shape(INPUT_NAME, shape):
+            raise loaded.refusal()
+        try:
+            unknown = context.infer_shapes()
+        except RuntimeError as error:
+            raise loaded.refusal() from error
+        if unknown:
+            raise UserError(f"{loaded.file.path}: inputs {', '.join(unknown)} are not ours")
+        return context
+
+    def _allocate(self, stack: ExitStack) -> dict[str, _Buffer]:
+        """A buffer for every input and output, bound to the context."""
+        engine, cuda = self._loaded.engine, self._loaded.cuda
+        buffers = {}
+        for name in map(engine.get_tensor_name, range(engine.num_io_tensors)):
+            shape = tuple(self._context.get_tensor_shape(name))
+            kind = np.dtype(_TYPES[engine.get_tensor_dtype(name).name])
+            size = math.prod(shape) * kind.itemsize
+            address = cuda.allocate(size)
+            stack.callback(give_back, cuda.free, address)
+            pinned = cuda.allocate_pinned(size)
+            stack.callback(give_back, cuda.free_pinned, pinned)
+            buffers[name] = _Buffer(address, pinned, pinned.view(kind).reshape(shape))
+            if not self._context.set_tensor_address(name, address):
+                raise self._loaded.refusal()
+        return buffers
+
+    def _queue(self) -> None:
+        """Put the copy of the input, the layers and the copies of the outputs into the stream."""
+        cuda, stream = self._loaded.cuda, self._loaded.stream
+        cuda.upload(self._input.address, self._input.pinned, stream)
+        if not self._context.execute_async_v3(stream):
+            raise self._loaded.refusal()
+        for buffer in self._buffers.values():
+            cuda.download(buffer.pinned, buffer.address, stream)
+
+    def _capture(self) -> None:
+        """Keep the work as a graph; without one, which is said once, every batch is queued anew."""
+        cuda = self._loaded.cuda
+        try:
+            graph = self._captured()
+        except UserError as error:
+            say(f"{self._loaded.file.path} runs without a CUDA graph: {error}")
+        else:
+            self._cleanup.callback(give_back, cuda.destroy_graph, graph)
+            self._graph = graph
+
+    def _captured(self) -> int:
+        cuda, stream = self._loaded.cuda, self._loaded.stream
+        cuda.begin_capture(stream)
+        try:
+            self._queue()
+        except UserError:
+            with suppress(CudaError):
+                cuda.destroy_graph(cuda.end_capture(stream))
+            raise
+        return cuda.end_capture(stream)
+
+
+def here_on(trt: ModuleType, cuda: Cuda) -> Here:
+    """What an engine meets, for messages."""
+    return Here(str(trt.__version__), cuda.device, cuda.compute_capability, *cuda.memory())
+
+
+@cache
+def log_of(trt: ModuleType) -> Any:
+    """The one log of a package: TensorRT sends much to the first that it was ever given."""
+    return make_log(trt)
+
+
+@cache
+def say(line: str) -> None:
+    """Tell the user, once."""
+    print(line, file=sys.stderr)
+
+
+def give_back(function: Callable[[Any], None], what: Any) -> None:
+    """Call one of `Cuda`; after a failure on the GPU it fails too, and nothing is left to do."""
+    with suppress(CudaError):
+        function(what)

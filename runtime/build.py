@@ -1,0 +1,223 @@
+"""A TensorRT engine of an ONNX file, checked against what the file asks for.
+
+python -m runtime.build MODEL.onnx -o model.engine --maxShapes=image:8x512x512x3
+
+The number format is the file's own: give MODEL.fp16.onnx for an FP16 engine. Beside the engine
+stands `model.engine.json`: what it was built from and for, and every layer of it.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+if not __package__:  # run as a script: the project, not its folder runtime/, belongs on the path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from tqdm import tqdm
+
+from runtime import machine
+from runtime.backends.base import ModelFile
+from runtime.backends.engine_file import EngineFile, is_engine
+from runtime.backends.trt_module import NAMES
+from runtime.build_job import Built, Failure, Job, Progress, engine_file
+from runtime.build_layers import layer_table, product_table
+from runtime.build_options import BuildOptions, add_build_options, build_options
+from runtime.results import origin
+from segdata.cli import Parser, progress, run
+from segdata.errors import UserError
+from segdata.files import atomic_path
+
+CHILD = Path(__file__).with_name("build_child.py")
+SUFFIXES = {"tensorrt": ".engine", "tensorrt-rtx": ".rtx.engine"}
+
+
+def default_target(model: Path, backend: str) -> Path:
+    """`model.fp16.onnx` -> `model.fp16.engine`, or `model.fp16.rtx.engine` for TensorRT-RTX."""
+    return model.with_suffix(SUFFIXES[backend])
+
+
+def build(
+    model: Path, target: Path, options: BuildOptions, *, command: str, any_precision: bool = False
+) -> tuple[EngineFile, Built]:
+    """Build an engine in a process of its own and write it with its JSON, or nothing at all.
+
+    Args:
+        model: a file of export.to_onnx or calibration.
+        target: the engine's name, ending in .engine or .plan.
+        command: what to name in the JSON as the way to it.
+        any_precision: keep an engine that is not what the file asks; its notes say why.
+
+    Raises:
+        UserError: the file cannot be read, parsed or built, the process crashed, or the engine
+            is not what the file asks for.
+    """
+    if not is_engine(target):
+        raise UserError(f"{target}: give the engine a name that ends in .engine")
+    file = ModelFile.read(model)
+    with atomic_path(target) as plan:
+        job = Job(model.resolve(), plan.resolve(), options, any_precision)
+        built = _in_child(job)
+    engine = engine_file(job, built, file.card, target)
+    engine.write(
+        {
+            **origin(command),
+            "seconds": round(built.seconds, 1),
+            "notes": list(built.notes),
+            "parity": built.parity,
+        }
+    )
+    return engine, built
+
+
+def report(engine: EngineFile, built: Built) -> str:
+    """What a user wants to know about a new engine, as text."""
+    target = f"compute capability {built.compute_capability}"
+    megabytes = engine.path.stat().st_size / 1e6
+    plugins = ", ".join(f"{count} x {name}" for name, count in built.plugins.items()) or "none"
+    return "\n".join(
+        [
+            f"=== Engine: {engine.path} ===",
+            f"{engine.backend} {built.version} for {built.device or target}, {megabytes:.1f} MB, "
+            f"built in {built.seconds:.1f} s; plugin layers: {plugins}",
+            "",
+            layer_table(built.layers),
+            "",
+            product_table(built.outcomes),
+            *built.notes,
+            _parity(built),
+        ]
+    )
+
+
+def _parity(built: Built) -> str:
+    if not built.parity["run"]:
+        return f"Labels not compared with onnxruntime: {built.parity['reason']}."
+    corners = ", ".join(
+        f"{c['agreement']:.2%} at batch {c['batch']}" for c in built.parity["corners"]
+    )
+    return f"Labels as onnxruntime's: {corners}."
+
+
+def _in_child(job: Job) -> Built:
+    """What the builder's process answers; UserError where it says so or dies."""
+    with tempfile.TemporaryFile() as said, _library_folder(job.options.backend) as environment:
+        with subprocess.Popen(
+            [sys.executable, str(CHILD)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            env=environment,
+        ) as child:
+            try:
+                answer = _converse(child, job)
+            finally:
+                child.kill()  # where it is interrupted; else it has ended
+        code = child.returncode
+        if isinstance(answer, Built):
+            return answer
+        if isinstance(answer, Failure):
+            raise UserError(answer.reason)
+        said.seek(0)
+        raise _crash(job, code, said.read().decode(errors="replace"))
+
+
+def _converse(child: subprocess.Popen[bytes], job: Job) -> Built | Failure | None:
+    """Send the job, show the progress, and return the last message, if any came."""
+    assert child.stdin
+    assert child.stdout
+    try:
+        pickle.dump(job, child.stdin)
+        child.stdin.close()
+    except BrokenPipeError:
+        child.wait()
+        return None
+    phase = ""
+    bar: tqdm[None] = progress((), desc="building", total=1)
+    with bar:
+        while True:
+            try:
+                message = pickle.load(child.stdout)
+            except (EOFError, pickle.UnpicklingError):
+                child.wait()
+                return None
+            if not isinstance(message, Progress):
+                child.wait()
+                return message  # type: ignore[no-any-return]
+            if message.phase != phase:
+                phase = message.phase
+                bar.reset(message.total)
+                bar.set_description(phase, refresh=False)
+            bar.n = message.done
+            bar.refresh()
+
+
+def _crash(job: Job, code: int, said: str) -> Exception:
+    """What to raise for a process that ended without an answer."""
+    if code < 0:
+        name = signal.Signals(-code).name
+        last = said.strip().splitlines()[-1:] or ["it said nothing"]
+        remedy = "it most likely ran out of memory: give --memPoolSize or a smaller --maxShapes"
+        return UserError(
+            f"{job.model}: the builder of {job.options.backend} died of {name} ({last[0]}); "
+            f"{remedy if name == 'SIGKILL' else 'report this with the versions in use'}"
+        )
+    return RuntimeError(f"the builder's process ended with exit code {code}:\n{said}")
+
+
+@contextmanager
+def _library_folder(backend: str) -> Iterator[dict[str, str]]:
+    """The environment of the builder's process.
+
+    TensorRT-RTX's parser looks for its library under a name without a version, which its Python
+    package does not have, and ends the process where it finds none.
+    """
+    environment = dict(os.environ)
+    package = find_spec("tensorrt_rtx_libs") if backend == "tensorrt-rtx" else None
+    folders = list(package.submodule_search_locations or []) if package else []
+    libraries = [path for folder in folders for path in Path(folder).glob("lib*.so.*")]
+    if not libraries:
+        yield environment
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for library in libraries:
+            plain = library.name[: library.name.index(".so.") + len(".so")]
+            (Path(folder) / plain).symlink_to(library)
+        before = environment.get("LD_LIBRARY_PATH")
+        environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, (folder, before)))
+        yield environment
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command line; see the top of this file."""
+    summary, _, details = (__doc__ or "").partition("\n")
+    parser = Parser(prog="python -m runtime.build", description=summary, epilog=details)
+    add = parser.add_argument
+    add("model", type=Path, metavar="MODEL.onnx", help="file of export.to_onnx or calibration")
+    add("-o", "--output", "--saveEngine", type=Path, metavar="FILE",
+        help="default: MODEL.engine, MODEL.rtx.engine with tensorrt-rtx")  # fmt: skip
+    add("--backend", default="tensorrt", help=f"{' (default), '.join(NAMES)}")
+    add_build_options(parser)
+    words = sys.argv[1:] if argv is None else argv
+    args = parser.parse_args(words)
+    options = build_options(args, args.backend, ModelFile.read(args.model).input_shape)
+    engine, built = build(
+        args.model,
+        args.output or default_target(args.model, options.backend),
+        options,
+        command=machine.command_line("runtime.build", words),
+        any_precision=args.anyPrecision,
+    )
+    print(report(engine, built))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,90 @@
+"""Whether a new engine labels images as onnxruntime does, at every batch size it was made for.
+
+Builders have been silently wrong for batches above 1 (NVIDIA/TensorRT#4853) and for single
+operators (#4813), so an engine is tried where it was built, before anybody relies on it.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.backends import Backend
+from runtime.backends.base import ModelFile
+from runtime.backends.engine_file import EngineFile
+from runtime.evaluate import to_labels
+from segdata.datasets import open_dataset
+from segdata.errors import UserError
+from segdata.preprocess import fit
+
+# Shares of pixels labelled alike. Two computations of one trained file differ where classes are
+# nearly tied, the more the coarser its numbers are; an engine that is wrong differs everywhere.
+REQUIRED = {"fp32": 0.995, "fp16": 0.99, "int8": 0.97}
+SCENES = 3  # in turn along a batch, so that an image in a wrong place shows
+
+NOT_RUN = {"run": False, "reason": "the GPU that the engine is for is not here"}
+NO_REFERENCE = {"run": False, "reason": "onnxruntime is not installed"}
+
+
+def check_parity(backend: Backend, engine: EngineFile, model: ModelFile) -> dict[str, Any]:
+    """Run the corners of every profile against onnxruntime; the agreement of each.
+
+    Args:
+        backend: the engine, loaded.
+
+    Returns:
+        `run`, `reference`, `required` and, in `corners`, profile, batch and agreement (0..1), or
+        `run` and the `reason` where there is no onnxruntime. Nothing is required of a model that
+        was not trained, whose labels hang on rounding.
+
+    Raises:
+        UserError: a corner agrees less than is required.
+    """
+    if find_spec("onnxruntime") is None:
+        return dict(NO_REFERENCE)
+    from runtime.backends.onnx_runtime import OnnxRuntimeBackend
+
+    required = REQUIRED[model.card.precision] if model.card.is_trained else 0.0
+    scenes = _scenes(model)
+    expected = _labels(OnnxRuntimeBackend(model), scenes, model.input_shape[0])
+    corners = []
+    for index, profile in enumerate(engine.profiles):
+        for batch in sorted({profile.minimum[0], profile.optimum[0], profile.maximum[0]}):
+            order = np.arange(batch) % SCENES
+            actual = _labels(backend, scenes[order], batch)
+            agreement = float((actual == expected[order]).mean())
+            corners.append({"profile": index, "batch": batch, "agreement": agreement})
+            if agreement < required:
+                raise UserError(
+                    f"{model.path}: at batch {batch} the engine labels {agreement:.2%} of pixels "
+                    f"as onnxruntime does, and {required:.1%} are required; this TensorRT "
+                    "computes the model wrongly: try another version, --noTF32 or --no-plugin"
+                )
+    return {"run": True, "reference": "onnxruntime", "required": required, "corners": corners}
+
+
+def _labels(backend: Backend, images: NDArray[np.uint8], batch: int | None) -> NDArray[np.uint8]:
+    """Labels [n,H,W] of images [n,H,W,3], in batches of this size, or one by one where it is open.
+
+    The last batch is filled up with the last image.
+    """
+    size = batch or 1
+    labels = []
+    for start in range(0, len(images), size):
+        part = images[start : start + size]
+        filled = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
+        outputs = backend.infer(filled)
+        labels += [
+            to_labels({name: value[i] for name, value in outputs.items()}, images.shape[1:3])
+            for i in range(len(part))
+        ]
+    return np.stack(labels)
+
+
+def _scenes(model: ModelFile) -> NDArray[np.uint8]:
+    height, width = model.card.input_size
+    data = open_dataset(f"scenes:n={SCENES},size={height}x{width}:test", labels=False)
+    return np.stack([fit(data[i].image, (height, width)) for i in range(SCENES)])

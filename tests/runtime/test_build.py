@@ -1,0 +1,211 @@
+import json
+import os
+import re
+import runpy
+import signal
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+import tensorrt_plugin
+from onnx import helper
+
+import runtime
+from calibration.fp16 import cast_file
+from calibration.int8 import quantize_file
+from plugins import OP_TYPE
+from runtime import build as build_module
+from runtime.backends.engine_file import EngineFile, json_path
+from runtime.build import default_target, main
+
+RTX = "--backend=tensorrt-rtx"
+
+
+@pytest.fixture
+def half(toys):
+    """An FP16 file; open batch."""
+    pytest.importorskip("tensorrt_rtx")
+    source = toys.model(batch="N")
+    target = source.with_suffix(".fp16.onnx")
+    cast_file(source, target)
+    return target
+
+
+@pytest.fixture
+def with_plugin(monkeypatch):
+    """The plugin's library as its sources are."""
+    monkeypatch.setenv("EMCA_PLUGIN", str(tensorrt_plugin.library()))
+
+
+def child(monkeypatch, tmp_path, source):
+    """Let the builder's process be this script."""
+    path = tmp_path / "child.py"
+    path.write_text(f"import os, pickle, signal, sys\n{source}\n")
+    monkeypatch.setattr(build_module, "CHILD", path)
+
+
+def test_an_engine_for_a_t4(half, capsys):
+    main([str(half), RTX, "--no-plugin", "--maxShapes=image:4x48x64x3"])
+    text = capsys.readouterr().out
+    path = half.with_suffix(".rtx.engine")
+    assert f"=== Engine: {path} ===" in text
+    assert "for compute capability 7.5," in text
+    assert re.search(r"^convolution +FP16 +0 +1 +0 +0 +0$", text, re.M)
+    assert re.search(r"^all +\d+ +0 +[1-9]", text, re.M)
+    assert "Labels not compared with onnxruntime" in text
+
+    engine = EngineFile.read(path)
+    assert (engine.backend, engine.device) == ("tensorrt-rtx", "")
+    assert engine.compute_capabilities == ("7.5",)
+    assert engine.card.precision == "fp16"
+    assert engine.input_shape == (4, 48, 64, 3)
+    assert engine.plugins == {}
+    assert engine.onnx.resolve() == half.resolve()
+    assert any(
+        "Conv" in node or "colours" in node for layer in engine.layers for node in layer.nodes
+    )
+    content = json.loads(json_path(path).read_text())
+    assert content["command"].startswith("python -m runtime.build ")
+    assert content["parity"]["run"] is False
+    assert content["versions"]["tensorrt-rtx"] == engine.version
+    assert path.stat().st_size > 10_000
+
+
+def test_several_batch_sizes_and_another_target(half):
+    out = half.with_name("out.plan")
+    shapes = ("--minShapes=image:1x48x64x3", "--maxShapes=image:8x48x64x3")
+    main([str(half), f"--saveEngine={out}", RTX, "--no-plugin", "--sm=86", *shapes])
+    engine = EngineFile.read(out)
+    assert engine.input_shape == (None, 48, 64, 3)
+    assert engine.compute_capabilities == ("8.6",)
+
+
+def test_the_operator_is_a_plugin(half, with_plugin, capsys):
+    main([str(half), RTX])
+    assert "plugin layers: 1 x PrototypeAttention" in capsys.readouterr().out
+    engine = EngineFile.read(default_target(half, "tensorrt-rtx"))
+    assert engine.plugins == {OP_TYPE: 1}
+    assert any(layer.kind == "custom_layer" for layer in engine.layers)
+    # The function's nodes are not in it.
+    assert not any("similarity" in node for layer in engine.layers for node in layer.nodes)
+
+
+def test_a_plugin_that_refuses_the_node_is_one_line(half, with_plugin, failing):
+    model = onnx.load(half)
+    for node in model.graph.node:
+        if node.op_type == OP_TYPE:
+            del node.attribute[:]
+            node.attribute.append(helper.make_attribute("num_heads", 3))  # of 4 channels
+    onnx.save(model, half)
+    assert "tensorrt-rtx cannot" in failing(main, half, RTX)
+    assert not default_target(half, "tensorrt-rtx").exists()
+
+
+def test_an_int8_file_says_what_a_t4_cannot_do(toys, capsys):
+    pytest.importorskip("tensorrt_rtx")
+    source = toys.model()
+    target = source.with_suffix(".int8.onnx")
+    quantize_file(source, target, data=toys.data(), images=3)
+    main([str(target), RTX, "--no-plugin"])
+    text = capsys.readouterr().out
+    assert re.search(r"^convolution +INT8 +0 +1 +0 +0 +0$", text, re.M)
+    assert "INT8 convolutions that run in FP16: 1; tensorrt-rtx has no INT8 convolution" in text
+    main([str(target), RTX, "--no-plugin", "--sm=86"])
+    text = capsys.readouterr().out
+    assert re.search(r"^convolution +INT8 +1 +0 +0 +0 +0$", text, re.M)
+    assert "that run in" not in text
+
+
+def test_a_file_of_another_format_than_it_says(toys, failing):
+    pytest.importorskip("tensorrt_rtx")
+    lying = toys.model("lying.onnx", card={"precision": "fp16"})
+    error = failing(main, lying, RTX, "--sm=86", "--no-plugin")
+    assert "lying.onnx" in error
+    assert "calls itself fp16 but its convolutions and matrix products are fp32" in error
+    assert error.endswith("; --anyPrecision keeps such an engine\n")
+    assert not default_target(lying, "tensorrt-rtx").exists()
+    main([str(lying), RTX, "--sm=86", "--no-plugin", "--anyPrecision"])
+    engine = default_target(lying, "tensorrt-rtx")
+    assert EngineFile.read(engine).settings["any_precision"]
+    (note,) = json.loads(json_path(engine).read_text())["notes"]
+    assert note.startswith("Kept all the same: the file calls itself fp16")
+
+
+def test_what_cannot_be_built_is_one_line_and_leaves_the_old_engine(toys, failing):
+    pytest.importorskip("tensorrt_rtx")
+    single = toys.model()
+    engine = default_target(single, "tensorrt-rtx")
+    engine.write_bytes(b"old")
+    error = failing(main, single, RTX, "--no-plugin")
+    assert "FP32 GEMM is not supported" in error
+    assert error.endswith("; give the FP16 or INT8 file\n")
+    assert engine.read_bytes() == b"old"
+    assert sorted(path.name for path in toys.folder.iterdir()) == ["model.onnx", engine.name]
+
+
+def test_what_cannot_be_parsed_names_the_node(half, failing):
+    model = onnx.load(half)
+    next(node for node in model.graph.node if node.op_type == "Tanh").op_type = "Tahn"
+    onnx.save(model, half)
+    error = failing(main, half, RTX, "--no-plugin")
+    assert "tensorrt-rtx cannot parse it (node " in error
+    assert "Tahn" in error
+
+
+def test_mistakes_are_one_line(half, toys, failing):
+    assert "gone.onnx: cannot read the model" in failing(main, "gone.onnx", RTX)
+    assert "give the engine a name that ends in .engine" in failing(main, half, RTX, "-o", "a.onnx")
+    error = failing(main, half, RTX, "--sm=87", "--no-plugin")
+    assert "builds for SM" in error
+    assert "SM75" in error
+    assert '"tensorrtrtx" builds no engines (did you mean "tensorrt-rtx"?)' in failing(
+        main, half, "--backend=tensorrtrtx"
+    )
+
+
+def test_a_library_that_is_no_plugin(half, tmp_path, monkeypatch, failing):
+    monkeypatch.setenv("EMCA_PLUGIN", str(tmp_path / "gone.so"))
+    assert "gone.so is no file" in failing(main, half, RTX)
+    (tmp_path / "text.so").write_text("no library")
+    monkeypatch.setenv("EMCA_PLUGIN", str(tmp_path / "text.so"))
+    assert "text.so cannot be loaded" in failing(main, half, RTX)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_crash_is_one_line(half, tmp_path, monkeypatch, failing):
+    child(monkeypatch, tmp_path, "os.write(2, b'a\\nfree(): bad\\n'); os.abort()")
+    error = failing(main, half, RTX)
+    assert "the builder of tensorrt-rtx died of SIGABRT (free(): bad); report this" in error
+    child(monkeypatch, tmp_path, f"os.kill(os.getpid(), {int(signal.SIGKILL)})")
+    error = failing(main, half, RTX)
+    assert "died of SIGKILL (it said nothing); it most likely ran out of memory" in error
+
+
+def test_a_defect_keeps_its_traceback(half, tmp_path, monkeypatch):
+    child(monkeypatch, tmp_path, "pickle.load(sys.stdin.buffer); raise KeyError('oh')")
+    with pytest.raises(RuntimeError, match=r"(?s)exit code 1:.*Traceback.*KeyError: 'oh'"):
+        main([str(half), RTX])
+
+
+def test_a_truncated_answer_is_a_crash(half, tmp_path, monkeypatch):
+    child(
+        monkeypatch, tmp_path, "sys.stdout.buffer.write(pickle.dumps([0] * 99)[:50]); sys.exit(3)"
+    )
+    with pytest.raises(RuntimeError, match="ended with exit code 3"):
+        main([str(half), RTX])
+
+
+def test_it_runs_as_a_script(half, monkeypatch, capsys):
+    script = Path(runtime.__file__).with_name("build.py")
+    monkeypatch.setattr(sys, "argv", [str(script), str(half), RTX, "--no-plugin"])
+    monkeypatch.setattr(sys, "path", [str(script.parent), *sys.path])
+    with pytest.raises(SystemExit) as exit_:
+        runpy.run_path(str(script), run_name="__main__")
+    assert exit_.value.code == 0
+    assert "=== Engine:" in capsys.readouterr().out
+
+
+def test_names_of_engines():
+    assert default_target(Path("a/m.fp16.onnx"), "tensorrt") == Path("a/m.fp16.engine")
+    assert default_target(Path("a/m.onnx"), "tensorrt-rtx") == Path("a/m.rtx.engine")

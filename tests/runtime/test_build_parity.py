@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+from cards import make_card
+
+from runtime.backends.base import ModelFile
+from runtime.backends.engine_file import EngineFile, Profile
+from runtime.backends.onnx_runtime import OnnxRuntimeBackend
+from runtime.build_parity import check_parity
+from segdata.errors import UserError
+
+
+class Shuffling(OnnxRuntimeBackend):
+    """A builder's mistake: images of a batch come out in another order."""
+
+    def infer(self, images):
+        return {name: value[::-1] for name, value in super().infer(images).items()}
+
+
+def engine(model, *batches):
+    """What describes an engine with these (min, opt, max) batch sizes."""
+    height, width = model.card.input_size
+    return EngineFile(
+        path=Path("model.engine"),
+        card=make_card(),
+        backend="tensorrt",
+        version="10.3.0",
+        device="Tesla T4",
+        compute_capabilities=("7.5",),
+        version_compatible=False,
+        hardware_compatibility="none",
+        profiles=tuple(Profile(*((n, height, width, 3) for n in sizes)) for sizes in batches),
+        plugins={},
+        onnx_path="model.onnx",
+        onnx_sha256="",
+        engine_sha256="",
+    )
+
+
+@pytest.mark.parametrize("head", ["labels", "scores"])
+def test_every_corner_of_every_profile_is_tried(toys, head):
+    model = ModelFile.read(toys.model(head=head, batch="N"))
+    described = engine(model, (1, 2, 4), (8, 8, 8))
+    result = check_parity(OnnxRuntimeBackend(model), described, model)
+    assert result["run"]
+    assert result["required"] == 0.995
+    assert [(c["profile"], c["batch"], c["agreement"]) for c in result["corners"]] == [
+        *((0, 1, 1.0), (0, 2, 1.0), (0, 4, 1.0)),
+        (1, 8, 1.0),
+    ]
+
+
+@pytest.mark.parametrize(("head", "batch"), [("labels", 2), ("masks", 1)])
+def test_a_fixed_batch(toys, head, batch):
+    model = ModelFile.read(toys.model(head=head, batch=batch))
+    result = check_parity(OnnxRuntimeBackend(model), engine(model, (batch,) * 3), model)
+    assert [c["agreement"] for c in result["corners"]] == [1.0]
+
+
+def test_images_in_the_wrong_place_show(toys):
+    model = ModelFile.read(toys.model(batch="N"))
+    wrong = Shuffling(model)
+    assert check_parity(wrong, engine(model, (1, 1, 1)), model)["run"]
+    with pytest.raises(UserError, match=r"at batch 2 the engine labels .* and 99\.5% are required"):
+        check_parity(wrong, engine(model, (1, 2, 2)), model)
+
+
+def test_wrong_labels_show_and_are_excused_where_nothing_was_learnt(toys):
+    model = ModelFile.read(toys.model())
+    other = OnnxRuntimeBackend(ModelFile.read(toys.model("other.onnx", noise=150)))
+    with pytest.raises(
+        UserError, match=r"model\.onnx: at batch 1 the engine labels [\d.]+% of pix"
+    ):
+        check_parity(other, engine(model, (1, 1, 1)), model)
+    untrained = ModelFile.read(toys.model("new.onnx", card={"trained_iterations": 0}))
+    result = check_parity(other, engine(untrained, (1, 1, 1)), untrained)
+    assert result["required"] == 0.0
+    assert 0 < result["corners"][0]["agreement"] < 0.99
+
+
+def test_without_onnxruntime_it_is_said_that_nothing_was_compared(toys, monkeypatch):
+    model = ModelFile.read(toys.model())
+    backend = OnnxRuntimeBackend(model)
+    monkeypatch.setattr("runtime.build_parity.find_spec", lambda name: None)
+    result = check_parity(backend, engine(model, (1, 1, 1)), model)
+    assert result == {"run": False, "reason": "onnxruntime is not installed"}
