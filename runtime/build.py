@@ -24,10 +24,13 @@ if not __package__:  # run as a script: the project, not its folder runtime/, be
 
 from tqdm import tqdm
 
+from plugins import OP_TYPE
+from plugins.library import FILE_NAME
 from runtime import machine
 from runtime.backends.base import ModelFile
 from runtime.backends.engine_file import EngineFile, is_engine
 from runtime.backends.trt_module import NAMES
+from runtime.build_graph import named_plugins, prepare
 from runtime.build_job import Built, Failure, Job, Progress, engine_file
 from runtime.build_layers import layer_table, product_table
 from runtime.build_options import BuildOptions, add_build_options, build_options
@@ -76,6 +79,21 @@ def build(
         }
     )
     return engine, built
+
+
+def save_graph(model: Path, target: Path, options: BuildOptions) -> None:
+    """Write the graph that TensorRT's parser gets, for builders other than this one.
+
+    Raises:
+        UserError: the file cannot be read, or the target is the file itself.
+    """
+    file = ModelFile.read(model)
+    if target.resolve() == model.resolve():
+        raise UserError(f"--graphOnly={target} is the model itself; give another name")
+    operators = (OP_TYPE,) if options.plugins is None else options.plugins
+    graph = prepare(file.proto, named_plugins(file.proto, operators))
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(graph.SerializeToString())
 
 
 def report(engine: EngineFile, built: Built) -> str:
@@ -204,11 +222,17 @@ def main(argv: list[str] | None = None) -> None:
     add("model", type=Path, metavar="MODEL.onnx", help="file of export.to_onnx or calibration")
     add("-o", "--output", "--saveEngine", type=Path, metavar="FILE",
         help="default: MODEL.engine, MODEL.rtx.engine with tensorrt-rtx")  # fmt: skip
+    add("--graphOnly", type=Path, metavar="FILE",
+        help="instead of an engine write the graph that trtexec can build one of")  # fmt: skip
     add("--backend", default="tensorrt", help=f"{' (default), '.join(NAMES)}")
     add_build_options(parser)
     words = sys.argv[1:] if argv is None else argv
     args = parser.parse_args(words)
     options = build_options(args, args.backend, ModelFile.read(args.model).input_shape)
+    if args.graphOnly:
+        save_graph(args.model, args.graphOnly, options)
+        print(f"{args.graphOnly}: for trtexec --stronglyTyped --dynamicPlugins={FILE_NAME}")
+        return
     engine, built = build(
         args.model,
         args.output or default_target(args.model, options.backend),

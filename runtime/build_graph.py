@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import onnx
@@ -53,6 +53,18 @@ class Plugin:
 def custom_operators(model: ModelProto) -> dict[str, int]:
     """How many nodes of each custom operator the model has."""
     return dict(Counter(node.op_type for node in model.graph.node if node.domain == DOMAIN))
+
+
+def named_plugins(model: ModelProto, operators: Collection[str]) -> dict[str, Plugin]:
+    """The plugins that the file itself names for those of these operators that it has."""
+    found = {}
+    for node in model.graph.node:
+        if node.domain == DOMAIN and node.op_type in operators:
+            values = {entry.name: entry.s.decode() for entry in node.attribute}
+            found[node.op_type] = Plugin(
+                values.get("plugin_version", "1"), values.get("plugin_namespace", "")
+            )
+    return found
 
 
 def prepare(model: ModelProto, plugins: Mapping[str, Plugin]) -> ModelProto:
@@ -113,10 +125,14 @@ def products(model: ModelProto) -> list[Product]:
 
 
 def _cast_bytes_from_floats(graph: GraphProto) -> None:
-    """Put a cast to FP32, which holds every byte exactly, before each cast to bytes."""
-    nodes = []
+    """Put a cast to FP32, which holds every byte exactly, before each cast to bytes without one."""
+    nodes: list[NodeProto] = []
+    floats = set()
     for node in graph.node:
-        if node.op_type == "Cast" and _target(node) == TensorProto.UINT8:
+        target = _target(node) if node.op_type == "Cast" else None
+        if target == TensorProto.FLOAT:
+            floats.add(node.output[0])
+        if target == TensorProto.UINT8 and node.input[0] not in floats:
             between = f"{node.output[0]}/float"
             nodes.append(
                 helper.make_node(

@@ -91,6 +91,18 @@ def test_the_operator_is_a_plugin(half, with_plugin, capsys):
     assert not any("similarity" in node for layer in engine.layers for node in layer.nodes)
 
 
+def test_the_graph_for_other_builders(half, tmp_path, with_plugin, capsys):
+    target = tmp_path / "graph.onnx"
+    main([str(half), "--graphOnly", str(target)])
+    assert "trtexec --stronglyTyped --dynamicPlugins=libemca_plugin.so" in capsys.readouterr().out
+    assert not default_target(half, "tensorrt").exists()
+    graph = onnx.load(target)
+    assert not graph.functions
+    assert [node.op_type for node in graph.graph.node if node.domain] == [OP_TYPE]
+    main([str(target), RTX])  # a builder that has only this file
+    assert "plugin layers: 1 x PrototypeAttention" in capsys.readouterr().out
+
+
 def test_a_plugin_that_refuses_the_node_is_one_line(half, with_plugin, failing):
     model = onnx.load(half)
     for node in model.graph.node:
@@ -155,6 +167,7 @@ def test_what_cannot_be_parsed_names_the_node(half, failing):
 
 def test_mistakes_are_one_line(half, toys, failing):
     assert "gone.onnx: cannot read the model" in failing(main, "gone.onnx", RTX)
+    assert "is the model itself" in failing(main, half, "--graphOnly", half)
     assert "give the engine a name that ends in .engine" in failing(main, half, RTX, "-o", "a.onnx")
     error = failing(main, half, RTX, "--sm=87", "--no-plugin")
     assert "builds for SM" in error
