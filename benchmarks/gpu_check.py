@@ -16,9 +16,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+if not find_spec("torch"):
+    print("error: PyTorch is missing; run make install", file=sys.stderr)
+    sys.exit(2)
 import torch
 
 from runtime.results import json_output, origin

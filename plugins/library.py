@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,8 @@ def _registered(registry: Any) -> list[str]:
 
 def _check(path: Path) -> None:
     """TensorRT's answer to a library that it cannot load is None; the linker gives the reason."""
+    if _is_truncated(path):  # the linker would end the process
+        raise UserError(f"{path} is incomplete; build it again with {_BUILD}")
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:
@@ -92,3 +95,14 @@ def _check(path: Path) -> None:
         ) from error
     if not hasattr(library, "getCreators"):
         raise UserError(f"{path} is no TensorRT plugin library; build {FILE_NAME} with {_BUILD}")
+
+
+def _is_truncated(path: Path) -> bool:
+    """Whether a 64-bit little-endian ELF file ends before its table of sections does."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    if len(head) < 64 or head[:6] != b"\x7fELF\x02\x01":
+        return False  # the linker knows what to say
+    (table,) = struct.unpack_from("<Q", head, 40)
+    size, count = struct.unpack_from("<HH", head, 58)
+    return path.stat().st_size < int(table + size * count)

@@ -25,7 +25,7 @@ from runtime import machine, parity
 from runtime.backends import BACKENDS, Backend, ModelFile, choose, load
 from runtime.backends.engine_file import EngineFile, is_engine
 from runtime.backends.trt_module import NAMES as ENGINE_BACKENDS
-from runtime.build_options import add_build_options
+from runtime.build_options import add_build_options, refuse_build_options
 from runtime.evaluate import check_classes, compare
 from runtime.measure import measure
 from runtime.results import json_output, origin
@@ -117,7 +117,7 @@ def model_files(args: argparse.Namespace, command: str) -> dict[str, Path]:
     """The files to measure by format, made first where they are missing or outdated.
 
     With an engine backend these are engines. With --buildOnly and formats to build, the FP32 file
-    is no engine's reference and none is built of it.
+    is no engine's reference and none is built of it, nor where the backend cannot.
 
     Raises:
         UserError: as `formats` and `runtime.build`.
@@ -129,28 +129,36 @@ def model_files(args: argparse.Namespace, command: str) -> dict[str, Path]:
                 "FP32 ONNX file"
             )
         return {EngineFile.read(args.onnx).card.precision.upper(): args.onnx}
+    engines = args.backend in ENGINE_BACKENDS
+    without_fp32 = ""
+    if engines:
+        from runtime import bench_engines
+
+        without_fp32 = bench_engines.check(args)  # before files are made
     files = formats(
         args.onnx, fp16=args.fp16, int8=args.int8, calibration_data=args.calibData or args.data
     )
-    if args.backend not in ENGINE_BACKENDS:
-        return files
-    from runtime.bench_engines import engines
-
-    if args.buildOnly and len(files) > 1:
-        print(f"No engine of {files.pop(REFERENCE).name}: {REFERENCE} is not asked for.")
-    return engines(files, args.backend, args, command)
+    if without_fp32:
+        print(f"No engine of {files.pop(REFERENCE).name}: {without_fp32}.")
+    return bench_engines.engines(files, args.backend, args, command) if engines else files
 
 
 def bench(args: argparse.Namespace, command: str) -> None:
     """Make the files, time them, compare their labels, print and write the result."""
     if args.buildOnly:
-        if args.backend not in ENGINE_BACKENDS or is_engine(args.onnx):
+        if is_engine(args.onnx):
+            raise UserError(f"{args.onnx} is an engine; leave --buildOnly out or give an ONNX file")
+        if args.backend not in ENGINE_BACKENDS:
             raise UserError(
-                "--buildOnly builds engines of an ONNX file; add --backend="
+                "--buildOnly builds engines; add --backend="
                 + " or --backend=".join(ENGINE_BACKENDS)
             )
+        if args.exportTimes or args.exportTable:
+            raise UserError("--buildOnly measures nothing; leave --exportTimes, --exportTable out")
         model_files(args, command)
         return
+    if args.backend not in ENGINE_BACKENDS or is_engine(args.onnx):
+        refuse_build_options(args)
     name = args.backend if is_engine(args.onnx) else choose(args.backend)
     dataset = open_dataset(args.data) if args.data else None
     if dataset and not is_engine(args.onnx):

@@ -9,6 +9,7 @@ from pathlib import Path
 import plugins
 from plugins import OP_TYPE
 from runtime.backends.base import ModelFile
+from runtime.backends.cuda_memory import open_cuda
 from runtime.backends.engine_file import EngineFile
 from runtime.backends.trt_module import module
 from runtime.build import build, default_target, report
@@ -19,6 +20,27 @@ from runtime.build_options import BuildOptions, build_options
 from runtime.build_plugins import RTX
 from segdata.errors import UserError
 from segdata.files import sha256
+
+NO_FP32 = "7.5"  # TensorRT-RTX: "FP32 GEMM is not supported"
+
+
+def check(args: argparse.Namespace) -> str:
+    """Why there will be no FP32 engine; empty where there will be one.
+
+    Raises:
+        UserError: what would stop `engines`, or the measuring after it, later on.
+    """
+    module(args.backend)
+    options = build_options(args, args.backend, ModelFile.read(args.onnx).input_shape)
+    if not args.buildOnly:
+        open_cuda()
+    if not args.fp16 and not args.int8:
+        return ""
+    if args.buildOnly:
+        return "FP32 is not asked for"
+    target = target_device(options)[1]
+    limited = args.backend == RTX and target == NO_FP32
+    return f"TensorRT-RTX builds none for compute capability {target}" if limited else ""
 
 
 def engines(
@@ -40,19 +62,17 @@ def engines(
         options = build_options(args, backend, file.input_shape)
         target = default_target(path, backend)
         found[name] = target
-        if is_current(target, file, options, version, any_precision=args.anyPrecision):
+        if is_current(target, file, options, version, keep_anyway=args.keepAnyway):
             print(f"{target} is up to date.")
             continue
         print(f"Building {target}")
-        engine, built = build(
-            path, target, options, command=command, any_precision=args.anyPrecision
-        )
+        engine, built = build(path, target, options, command=command, keep_anyway=args.keepAnyway)
         print(report(engine, built))
     return found
 
 
 def is_current(
-    target: Path, file: ModelFile, options: BuildOptions, version: str, *, any_precision: bool
+    target: Path, file: ModelFile, options: BuildOptions, version: str, *, keep_anyway: bool
 ) -> bool:
     """Whether the target is what a build of this file with these options would give now."""
     try:
@@ -69,7 +89,7 @@ def is_current(
         "hardware_compatibility": options.hardware_compatibility,
         "profiles": options.profiles,
         "onnx_sha256": sha256(file.path),
-        "settings": settings(options, any_precision=any_precision),
+        "settings": settings(options, keep_anyway=keep_anyway),
     }
     if any(getattr(engine, key) != value for key, value in wanted.items()):
         return False

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def default_target(model: Path, backend: str) -> Path:
 
 
 def build(
-    model: Path, target: Path, options: BuildOptions, *, command: str, any_precision: bool = False
+    model: Path, target: Path, options: BuildOptions, *, command: str, keep_anyway: bool = False
 ) -> tuple[EngineFile, Built]:
     """Build an engine in a process of its own and write it with its JSON, or nothing at all.
 
@@ -57,7 +58,7 @@ def build(
         model: a file of export.to_onnx or calibration.
         target: the engine's name, ending in .engine or .plan.
         command: what to name in the JSON as the way to it.
-        any_precision: keep an engine that is not what the file asks; its notes say why.
+        keep_anyway: keep an engine that is not what the file asks; its notes say why.
 
     Raises:
         UserError: the file cannot be read, parsed or built, the process crashed, or the engine
@@ -65,19 +66,21 @@ def build(
     """
     if not is_engine(target):
         raise UserError(f"{target}: give the engine a name that ends in .engine")
+    _check_other(target, model)
     file = ModelFile.read(model)
     with atomic_path(target) as plan:
-        job = Job(model.resolve(), plan.resolve(), options, any_precision)
+        plan.touch()  # a folder that cannot be written to shows now, not after the build
+        job = Job(model.resolve(), plan.resolve(), options, keep_anyway)
         built = _in_child(job)
-    engine = engine_file(job, built, file.card, target)
-    engine.write(
-        {
-            **origin(command),
-            "seconds": round(built.seconds, 1),
-            "notes": list(built.notes),
-            "parity": built.parity,
-        }
-    )
+        engine = replace(engine_file(job, built, file.card, plan), path=target)
+        engine.write(  # first, so that where it fails the engine before stays
+            {
+                **origin(command),
+                "seconds": round(built.seconds, 1),
+                "notes": list(built.notes),
+                "parity": built.parity,
+            }
+        )
     return engine, built
 
 
@@ -87,13 +90,17 @@ def save_graph(model: Path, target: Path, options: BuildOptions) -> None:
     Raises:
         UserError: the file cannot be read, or the target is the file itself.
     """
+    _check_other(target, model)
     file = ModelFile.read(model)
-    if target.resolve() == model.resolve():
-        raise UserError(f"--graphOnly={target} is the model itself; give another name")
     operators = (OP_TYPE,) if options.plugins is None else options.plugins
     graph = prepare(file.proto, named_plugins(file.proto, operators))
     with atomic_path(target) as temporary:
         temporary.write_bytes(graph.SerializeToString())
+
+
+def _check_other(target: Path, model: Path) -> None:
+    if target.resolve() == model.resolve():
+        raise UserError(f"{target} is the model itself; give another name")
 
 
 def report(engine: EngineFile, built: Built) -> str:
@@ -223,12 +230,14 @@ def main(argv: list[str] | None = None) -> None:
     add("-o", "--output", "--saveEngine", type=Path, metavar="FILE",
         help="default: MODEL.engine, MODEL.rtx.engine with tensorrt-rtx")  # fmt: skip
     add("--graphOnly", type=Path, metavar="FILE",
-        help="instead of an engine write the graph that trtexec can build one of")  # fmt: skip
+        help="write the graph for trtexec instead of an engine")  # fmt: skip
     add("--backend", default="tensorrt", help=f"{' (default), '.join(NAMES)}")
     add_build_options(parser)
     words = sys.argv[1:] if argv is None else argv
     args = parser.parse_args(words)
     options = build_options(args, args.backend, ModelFile.read(args.model).input_shape)
+    if args.graphOnly and args.output:
+        raise UserError(f"--graphOnly writes no engine; leave -o {args.output} out")
     if args.graphOnly:
         save_graph(args.model, args.graphOnly, options)
         print(f"{args.graphOnly}: for trtexec --stronglyTyped --dynamicPlugins={FILE_NAME}")
@@ -238,7 +247,7 @@ def main(argv: list[str] | None = None) -> None:
         args.output or default_target(args.model, options.backend),
         options,
         command=machine.command_line("runtime.build", words),
-        any_precision=args.anyPrecision,
+        keep_anyway=args.keepAnyway,
     )
     print(report(engine, built))
 

@@ -6,8 +6,10 @@ Reads a pickled `Job` from standard input and answers with pickled messages on s
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
+import signal
 import sys
 import threading
 import time
@@ -22,6 +24,7 @@ from runtime.build_job import Failure, Progress
 from segdata.errors import UserError
 
 PERIOD_S = 0.1
+PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
 class Channel:
@@ -47,6 +50,8 @@ class Channel:
 
 def main() -> None:
     """See the top of this file."""
+    if sys.platform == "linux":  # nobody is left to build for where the caller is killed
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     channel = Channel(os.fdopen(os.dup(sys.stdout.fileno()), "wb"))
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     job = pickle.load(sys.stdin.buffer)
@@ -54,6 +59,10 @@ def main() -> None:
         channel.send(build_engine(job, channel.tell))
     except UserError as error:
         channel.send(Failure(str(error)))
+    except OSError as error:
+        if not error.errno:
+            raise
+        channel.send(Failure(f"{error.filename or job.plan.parent}: {error.strerror}"))
     except MemoryError:
         channel.send(Failure(f"{job.model}: too little memory to build it; close other programs"))
 

@@ -49,11 +49,14 @@ def build_engine(job: Job, tell: Tell) -> Built:
     model, options = ModelFile.read(job.model), job.options
     trt = module(options.backend)
     listed: list[str] = []  # by TensorRT-RTX, one line a layer
-    log = make_log(trt, lambda text: listed.extend(_layer_lines(text)))
+    note_layers = (lambda text: listed.extend(_layer_lines(text))) if _is_rtx(options) else None
+    log = make_log(trt, note_layers)
     device, target = target_device(options)
     builder = _builder(trt, log, options.backend)
 
-    registry = trt.get_plugin_registry()
+    # A version-compatible engine brings its own runtime, which has a registry of its own.
+    common = not options.version_compatible
+    registry = trt.get_plugin_registry() if common else builder.get_plugin_registry()
     chosen, notes = choose_plugins(trt, log, registry, model, options)
     graph = prepare(model.proto, chosen)
     network = _parse(trt, log, builder, graph, job)
@@ -62,13 +65,13 @@ def build_engine(job: Job, tell: Tell) -> Built:
     layers: list[Layer] = []
     made: list[Outcome] = []
     try:
-        layers = layers_of_log(listed) if options.backend == RTX else _inspect(trt, log, plan, job)
+        layers = layers_of_log(listed) if _is_rtx(options) else _inspect(trt, log, plan, job)
         check_plugins(layers, counts)
         made = outcomes(products(graph), layers)
         notes += check(made, model.card.precision, backend=options.backend, target=target)
     except UserError as error:
-        if not job.any_precision:
-            raise UserError(f"{job.model}: {error}; --anyPrecision keeps such an engine") from error
+        if not job.keep_anyway:
+            raise UserError(f"{job.model}: {error}; --keepAnyway keeps such an engine") from error
         notes.append(f"Kept all the same: {error}.")
     job.plan.write_bytes(memoryview(plan))
     built = Built(
@@ -82,17 +85,26 @@ def build_engine(job: Job, tell: Tell) -> Built:
         notes=tuple(notes),
         parity=NOT_RUN,
     )
-    return _tried(job, built, model) if device else built
+    if not device:
+        return built
+    del builder, network, plan, registry  # their memory is the engine's now
+    return _tried(job, built, model)
 
 
 def _tried(job: Job, built: Built, model: ModelFile) -> Built:
     """With the parity of the plan, which is written, on the GPU at hand."""
     engine = engine_file(job, built, model.card, job.plan)
-    backend = TensorRtBackend(engine)
     try:
-        return dataclasses.replace(built, parity=check_parity(backend, engine, model))
-    finally:
-        backend.close()
+        backend = TensorRtBackend(engine)
+        try:
+            return dataclasses.replace(built, parity=check_parity(backend, engine, model))
+        finally:
+            backend.close()
+    except UserError as error:
+        if not job.keep_anyway:
+            raise UserError(f"{error}; --keepAnyway keeps such an engine") from error
+        notes = (*built.notes, f"Kept all the same: {error}.")
+        return dataclasses.replace(built, notes=notes, parity={"run": False, "reason": str(error)})
 
 
 def _build(
@@ -104,14 +116,14 @@ def _build(
     _configure(trt, config, options, target)
     _add_profiles(builder, network, config, options.profiles)
     config.progress_monitor = monitor = _monitor(trt, tell)
-    cache = _load_timing_cache(config, options)
+    cache = _load_timing_cache(config, options)  # alive until after the build
     plan = builder.build_serialized_network(network, config)
     del monitor  # nobody else keeps it alive during the build
     if plan is None:
         remedy = "; give the FP16 or INT8 file" if "FP32 GEMM" in _reason(log) else ""
         raise UserError(f"{job.model}: {options.backend} cannot build it ({_reason(log)}){remedy}")
     if options.timing_cache:
-        _save_timing_cache(cache, options.timing_cache)
+        _save_timing_cache(config.get_timing_cache() or cache, options.timing_cache)
     return plan
 
 
@@ -135,7 +147,8 @@ def _parse(trt: ModuleType, log: Any, builder: Any, graph: ModelProto, job: Job)
             parser_error = parser.get_error(index)
             where = f"node {parser_error.node_name()!r} ({parser_error.node_operator()})"
             said.append(f"{where}: {parser_error.desc()}")
-        reason = "; ".join(said) or _reason(log)
+        own = [text for text in log.errors if text.startswith("emca ")]  # the plugin's
+        reason = "; ".join(own or said) or _reason(log)
         raise UserError(f"{job.model}: {job.options.backend} cannot parse it ({reason})")
     return network
 
@@ -147,7 +160,8 @@ def _configure(trt: ModuleType, config: Any, options: BuildOptions, target: str)
         name = f"SM{target.replace('.', '')}"
         if name not in names:
             raise UserError(
-                f"--sm={target}: TensorRT-RTX {trt.__version__} builds for {', '.join(names)}"
+                f"--sm={target}: TensorRT-RTX {trt.__version__} builds for "
+                f"{', '.join(sorted((n[2:] for n in names), key=int))}"
             )
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, name), 0)
@@ -193,10 +207,10 @@ def _load_timing_cache(config: Any, options: BuildOptions) -> Any:
         return None
     known = path.read_bytes() if path.exists() else b""
     cache = config.create_timing_cache(known)
-    if not config.set_timing_cache(cache, ignore_mismatch=False):
+    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
         raise UserError(
-            f"{path} holds timings of another GPU or version of TensorRT; name another "
-            "--timingCacheFile or remove it"
+            f"{path} is damaged or holds timings of another GPU or version of TensorRT; name "
+            "another --timingCacheFile or remove it"
         )
     return cache
 
@@ -213,7 +227,14 @@ def _inspect(trt: ModuleType, log: Any, plan: Any, job: Job) -> list[Layer]:
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise UserError(f"its new engine cannot be read back ({_reason(log)})")
+    # Without the shapes of its inputs the inspector leaves out the types. This context has no
+    # memory of its own and cannot run.
+    context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
     inspector = engine.create_engine_inspector()
+    if context is None or inspector is None:
+        raise UserError(f"its new engine cannot be inspected ({_reason(log)})")
+    context.set_input_shape(INPUT_NAME, job.options.profiles[0].optimum)
+    inspector.execution_context = context
     return layers_of_inspector(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
 
 
@@ -235,6 +256,10 @@ def _monitor(trt: ModuleType, tell: Tell) -> Any:
             tell(Progress(phase, self.totals[phase], self.totals[phase]))
 
     return Monitor()
+
+
+def _is_rtx(options: BuildOptions) -> bool:
+    return options.backend == RTX
 
 
 def _layer_lines(text: str) -> Iterator[str]:

@@ -22,13 +22,13 @@ class Job:
     Attributes:
         model: the ONNX file.
         plan: where to write the engine.
-        any_precision: keep an engine that is not what the file asks; its notes say why.
+        keep_anyway: keep an engine that is not what the file asks; its notes say why.
     """
 
     model: Path
     plan: Path
     options: BuildOptions
-    any_precision: bool = False
+    keep_anyway: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +64,13 @@ def engine_file(job: Job, built: Built, card: ModelCard, path: Path) -> EngineFi
         onnx_sha256=sha256(job.model),
         engine_sha256=sha256(path),
         layers=built.layers,
-        settings=settings(options, any_precision=job.any_precision),
+        settings=settings(options, keep_anyway=job.keep_anyway),
     )
 
 
-def settings(options: BuildOptions, *, any_precision: bool) -> dict[str, Any]:
+def settings(options: BuildOptions, *, keep_anyway: bool) -> dict[str, Any]:
     """What shapes an engine beyond its target and profiles, as it stands in its JSON."""
-    return {**options.settings(), "any_precision": any_precision}
+    return {**options.settings(), "keep_anyway": keep_anyway}
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ HARDWARE_LEVELS = {
 }
 UNITS = {"B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 LEVELS = range(6)
+MOST_IMAGES, MOST_BYTES = 2**31 - 1, 2**63 - 1  # what TensorRT's integers hold
 CPU_ONLY_TARGET = "7.5"
 SIDES = ("minimum", "optimum", "maximum")
 
@@ -97,9 +98,9 @@ def add_build_options(parser: Parser) -> None:
     add("--noTF32", action="store_true", help="FP32 products in full precision")
     add("--sm", metavar="CC", help="with tensorrt-rtx: build for this GPU, such as 75 for a T4")
     add("--no-plugin", action="store_true", help="compute custom operators by standard ones")
-    add("--anyPrecision", action="store_true",
-        help="keep an engine whose layers run in wider types than the file asks")  # fmt: skip
-    add("--plugins", metavar="OP,…", help=f"make these plugins: {', '.join(PLUGIN_OPS)}")
+    add("--keepAnyway", action="store_true",
+        help="keep an engine that fails the checks after the build")  # fmt: skip
+    add("--plugins", metavar="OP,…", help=f"operators that become plugins: {', '.join(PLUGIN_OPS)}")
 
 
 def build_options(args: argparse.Namespace, backend: str, shape: InputShape) -> BuildOptions:
@@ -117,16 +118,29 @@ def build_options(args: argparse.Namespace, backend: str, shape: InputShape) -> 
         raise UserError(f"--builderOptimizationLevel={level} is out of range; take 0 to 5")
     return BuildOptions(
         backend=backend,
-        compute_capability=_compute_capability(args.sm) if args.sm else "",
+        compute_capability=_compute_capability(args.sm) if args.sm is not None else "",
         profiles=profiles(args.shapes or (), shape),
         plugins=_plugins(args.plugins, without=args.no_plugin),
         timing_cache=args.timingCacheFile,
-        workspace=_workspace(args.memPoolSize) if args.memPoolSize else None,
+        workspace=_workspace(args.memPoolSize) if args.memPoolSize is not None else None,
         optimization_level=level,
         version_compatible=args.versionCompatible,
         hardware_compatibility=_hardware_level(args.hardwareCompatibilityLevel),
         tf32=not args.noTF32,
     )
+
+
+def refuse_build_options(args: argparse.Namespace) -> None:
+    """UserError where an option of `add_build_options` is given and nothing will be built."""
+    parser = Parser()
+    add_build_options(parser)
+    for name, default in vars(parser.parse_args([])).items():
+        if getattr(args, name) != default:
+            option = args.shapes[0][0] if name == "shapes" else f"--{name.replace('_', '-')}"
+            raise UserError(
+                f"{option} is for building engines; leave it out, or give an ONNX file and "
+                f"--backend={' or --backend='.join(NAMES)}"
+            )
 
 
 def profiles(given: Sequence[tuple[str, str]], shape: InputShape) -> tuple[Profile, ...]:
@@ -181,7 +195,7 @@ def _shape(option: str, text: str, model: InputShape) -> Shape:
     name, _, sizes = text.rpartition(":")
     match = re.fullmatch(r"(\d+)x(\d+)x(\d+)x(\d+)", sizes)
     wanted = "x".join("N" if size is None else str(size) for size in model)
-    if name.strip("'") != INPUT_NAME or not match or not int(match[1]):
+    if name.strip("'") != INPUT_NAME or not match or not 0 < int(match[1]) <= MOST_IMAGES:
         raise UserError(f"{option}={text}: write {option}={INPUT_NAME}:{wanted}")
     batch, height, width, channels = (int(size) for size in match.groups())
     if (height, width, channels) != model[1:]:
@@ -195,7 +209,7 @@ def _shape(option: str, text: str, model: InputShape) -> Shape:
 
 
 def _check_backend(args: argparse.Namespace, backend: str) -> None:
-    if backend == "tensorrt" and args.sm:
+    if backend == "tensorrt" and args.sm is not None:
         raise UserError(
             f"--sm={args.sm}: TensorRT builds for the GPU that it runs on; build there and leave "
             "--sm out, or take --backend=tensorrt-rtx"
@@ -239,7 +253,7 @@ def _workspace(text: str) -> int:
     """Bytes in `workspace:1024M`; without a unit they are MiB."""
     match = re.fullmatch(r"workspace:(\d+(?:\.\d+)?)([BKMG]?)", text, re.IGNORECASE)
     size = int(float(match[1]) * UNITS[match[2].upper() or "M"]) if match else 0
-    if not size:
+    if not 0 < size <= MOST_BYTES:
         raise UserError(f"--memPoolSize={text}: write workspace:SIZE, such as workspace:1024M")
     return size
 

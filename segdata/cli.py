@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 from tqdm import tqdm
@@ -57,10 +60,12 @@ def run(main: Callable[[list[str] | None], int | None], argv: list[str] | None =
     """Call `main(argv)` and leave the process with its exit code (None counts as 0).
 
     A `UserError`, or a file that the system refuses, becomes one line on stderr and exit code 2;
-    Ctrl-C exits with 130. Anything else is a defect and keeps its traceback.
+    Ctrl-C exits with 130, SIGTERM and SIGHUP with 143 and 129, and what is unfinished is removed.
+    Anything else is a defect and keeps its traceback.
     """
     try:
-        code = main(argv) or 0
+        with _signals_as_exits():
+            code = main(argv) or 0
     except UserError as error:
         code = _report(str(error))
     except OSError as error:
@@ -71,6 +76,25 @@ def run(main: Callable[[list[str] | None], int | None], argv: list[str] | None =
         print("interrupted", file=sys.stderr)
         code = INTERRUPTED_EXIT
     sys.exit(code)
+
+
+@contextmanager
+def _signals_as_exits() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the block as an exception does, unless nohup has them ignored."""
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in names]
+    taken = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, _exit)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _exit(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def progress(iterable: Iterable[T], *, desc: str, total: int | None = None) -> tqdm[T]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from segdata.errors import UserError
@@ -20,18 +20,24 @@ def atomic_path(path: Path) -> Iterator[Path]:
     are created.
 
     Raises:
-        UserError: `path` is a folder.
+        UserError: `path` is a folder, a device or the like.
     """
     path = Path(path)
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; give the name of a file to write")
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "no ordinary file"
+        raise UserError(f"{path} is {kind}; give the name of a file to write")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:  # a full disk names no file, others the temporary one
+        if error.errno and error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what failed before it is the reason
+            temporary.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:

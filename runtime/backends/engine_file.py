@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.backends.base import InputShape
+from runtime.backends.trt_module import NAMES
 from segdata import card as cards
 from segdata.card import ModelCard
 from segdata.errors import UserError
@@ -195,6 +196,10 @@ class EngineFile:
             raise UserError(f"{where}: key {error} is missing; build the engine again") from None
         except (AttributeError, TypeError, ValueError) as error:
             raise UserError(f"{where} is damaged ({error}); build the engine again") from None
+        if own["backend"] not in tuple(NAMES):
+            raise UserError(f"{where}: no backend {own['backend']!r}; build the engine again")
+        if not all(isinstance(own[key], str) for key in ("version", "device", "onnx_path")):
+            raise UserError(f"{where} is damaged (a name is no text); build the engine again")
         if not own["profiles"]:
             raise UserError(f"{where} has no profile; build the engine again")
         return cls(path=path, **own)

@@ -34,9 +34,12 @@ class Here:
 
 def rebuild(engine: EngineFile) -> str:
     """The command that builds the engine again where it is called."""
-    words = ["python", "-m", "runtime.build", str(engine.onnx), "-o", str(engine.path)]
+    model = str(engine.onnx) if engine.onnx.exists() else "MODEL.onnx"
+    words = ["python", "-m", "runtime.build", model, "-o", str(engine.path)]
     if engine.backend != "tensorrt":
         words.append(f"--backend={engine.backend}")
+    if engine.settings.get("plugins") == []:
+        words.append("--no-plugin")
     return shlex.join(words)
 
 

@@ -20,6 +20,7 @@ from runtime.backends.engine_file import EngineFile
 from runtime.backends.tensorrt_checks import check_device, check_version, explain, pick_profile
 from runtime.backends.tensorrt_run import Loaded, Run, Shape, give_back, here_on, log_of, say
 from runtime.backends.trt_module import module
+from segdata.errors import UserError
 
 # A batch size that was seen before runs at once; each one kept costs its own scratch memory.
 KEPT_SHAPES = 4
@@ -94,7 +95,13 @@ class TensorRtBackend:
             profile = pick_profile(self._loaded.file, shape)
             if len(self._runs) == KEPT_SHAPES:
                 self._runs.popitem(last=False)[1].close()
-            self._runs[shape] = Run(self._loaded, shape, profile)
+            try:
+                self._runs[shape] = Run(self._loaded, shape, profile)
+            except UserError:
+                if not self._runs:
+                    raise
+                _close_all(self._runs)  # too little memory, most likely, for one shape more
+                self._runs[shape] = Run(self._loaded, shape, profile)
         return self._runs[shape]
 
 
@@ -110,7 +117,9 @@ def deserialize(engine: EngineFile, trt: ModuleType, cuda: Cuda) -> Any:
     if runtime is None:
         raise explain(engine, log.reason(), here_on(trt, cuda))
     if OP_TYPE in engine.plugins:
-        plugins.load(runtime.get_plugin_registry())
+        # An engine that brings its own runtime looks in that runtime's registry.
+        own = engine.version_compatible
+        plugins.load(runtime.get_plugin_registry() if own else trt.get_plugin_registry())
     if engine.plugins.keys() - {OP_TYPE}:
         trt.init_libnvinfer_plugins(log, "")
     # Such an engine brings the code that runs it, which TensorRT wants to be allowed.

@@ -110,16 +110,14 @@ class Run:
             context = loaded.engine.create_execution_context()
         if context is None:
             raise loaded.refusal()
-        if profile and not context.set_optimization_profile_async(profile, loaded.stream):
-            raise loaded.refusal()
-        if not context.set_input_shape(INPUT_NAME, shape):
-            raise loaded.refusal()
         try:
-            unknown = context.infer_shapes()
-        except RuntimeError as error:
+            if profile:
+                context.set_optimization_profile_async(profile, loaded.stream)
+        except RuntimeError as error:  # instead of the False that its documentation promises
             raise loaded.refusal() from error
-        if unknown:
-            raise UserError(f"{loaded.file.path}: inputs {', '.join(unknown)} are not ours")
+        known = context.set_input_shape(INPUT_NAME, shape)
+        if not known or not context.all_binding_shapes_specified:
+            raise loaded.refusal()
         return context
 
     def _allocate(self, stack: ExitStack) -> dict[str, _Buffer]:

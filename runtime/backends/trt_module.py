@@ -12,7 +12,7 @@ from segdata.errors import UserError
 # The Python package behind each backend.
 NAMES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 INSTALL = {
-    "tensorrt": "pip install tensorrt (on a Jetson: sudo apt install python3-libnvinfer)",
+    "tensorrt": 'pip install "tensorrt<11" (on a Jetson: sudo apt install python3-libnvinfer)',
     "tensorrt-rtx": "pip install tensorrt-rtx",
 }
 # TensorRT-RTX says this at the level of an internal error while it builds engines that are right.

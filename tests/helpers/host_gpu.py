@@ -112,8 +112,9 @@ class _Context:
         self.shape = shape
         return shape in self.owner.profiles[self.profile]
 
-    def infer_shapes(self) -> list[str]:
-        return []
+    @property
+    def all_binding_shapes_specified(self) -> bool:
+        return bool(self.shape)
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return {"image": self.shape, "labels": self.shape[:3], "scores": self.shape[:1]}[name]

@@ -1,6 +1,8 @@
+import _ctypes
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import tensorrt_plugin
@@ -104,6 +106,12 @@ def test_what_the_system_cannot_load_is_named_with_its_reason(load, tmp_path):
     line = error(load(broken))
     assert line.startswith(f"error: {broken} cannot be loaded (")
     assert line.endswith("); build it on this machine with make plugin")
+
+
+def test_a_library_that_was_cut_off_is_named(load, tmp_path):
+    other = tmp_path / "libemca_plugin.so"
+    other.write_bytes(Path(_ctypes.__file__).read_bytes()[:-1000])
+    assert error(load(other)) == f"error: {other} is incomplete; build it again with make plugin"
 
 
 def test_a_library_without_plugins_is_named(load, tmp_path):

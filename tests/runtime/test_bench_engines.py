@@ -60,13 +60,13 @@ def test_what_makes_an_engine_outdated(toys, monkeypatch):
     target = path.with_suffix(".rtx.engine")
     engine, _ = build(path, target, options, command="test")
 
-    def current(*, file=file, version=engine.version, any_precision=False, **changes):
+    def current(*, file=file, version=engine.version, keep_anyway=False, **changes):
         told = dataclasses.replace(options, **changes)
-        return is_current(target, file, told, version, any_precision=any_precision)
+        return is_current(target, file, told, version, keep_anyway=keep_anyway)
 
     assert current()
     assert not current(version="1.0")
-    assert not current(any_precision=True)
+    assert not current(keep_anyway=True)
     assert not current(compute_capability="8.6")
     assert not current(workspace=1 << 30)
     assert not current(tf32=False)
@@ -110,3 +110,18 @@ def test_mistakes(toys, failing):
     assert "write workspace:SIZE" in failing(
         main, f"--onnx={model}", "--fp16", "--memPoolSize=1024", *ONLY
     )
+    assert not model.with_name("model.fp16.onnx").exists()  # seen before anything is made
+    table = "--exportTable=table.json"
+    assert "measures nothing" in failing(main, f"--onnx={model}", "--fp16", table, *ONLY)
+    error = failing(main, f"--onnx={model}", "--maxShapes=image:4x48x64x3")
+    assert "--maxShapes is for building engines; leave it out" in error
+    assert "is an engine; leave --buildOnly out" in failing(main, "--onnx=a.engine", *ONLY)
+
+
+def test_without_a_gpu_nothing_is_made_to_measure(toys, failing):
+    if gpu_name():
+        pytest.skip("there is a GPU")
+    model = toys.model()
+    error = failing(main, f"--onnx={model}", "--fp16", RTX)
+    assert "no NVIDIA driver is loaded" in error or "no package for CUDA" in error
+    assert not model.with_name("model.fp16.onnx").exists()

@@ -110,7 +110,8 @@ def test_a_plugin_that_refuses_the_node_is_one_line(half, with_plugin, failing):
             del node.attribute[:]
             node.attribute.append(helper.make_attribute("num_heads", 3))  # of 4 channels
     onnx.save(model, half)
-    assert "tensorrt-rtx cannot" in failing(main, half, RTX)
+    reason = "emca PrototypeAttention: C is 4 and num_heads 3; expected C of 1 to 512, a multiple"
+    assert f"tensorrt-rtx cannot parse it ({reason}" in failing(main, half, RTX)
     assert not default_target(half, "tensorrt-rtx").exists()
 
 
@@ -135,11 +136,11 @@ def test_a_file_of_another_format_than_it_says(toys, failing):
     error = failing(main, lying, RTX, "--sm=86", "--no-plugin")
     assert "lying.onnx" in error
     assert "calls itself fp16 but its convolutions and matrix products are fp32" in error
-    assert error.endswith("; --anyPrecision keeps such an engine\n")
+    assert error.endswith("; --keepAnyway keeps such an engine\n")
     assert not default_target(lying, "tensorrt-rtx").exists()
-    main([str(lying), RTX, "--sm=86", "--no-plugin", "--anyPrecision"])
+    main([str(lying), RTX, "--sm=86", "--no-plugin", "--keepAnyway"])
     engine = default_target(lying, "tensorrt-rtx")
-    assert EngineFile.read(engine).settings["any_precision"]
+    assert EngineFile.read(engine).settings["keep_anyway"]
     (note,) = json.loads(json_path(engine).read_text())["notes"]
     assert note.startswith("Kept all the same: the file calls itself fp16")
 
@@ -168,10 +169,15 @@ def test_what_cannot_be_parsed_names_the_node(half, failing):
 def test_mistakes_are_one_line(half, toys, failing):
     assert "gone.onnx: cannot read the model" in failing(main, "gone.onnx", RTX)
     assert "is the model itself" in failing(main, half, "--graphOnly", half)
+    plan = half.rename(half.with_suffix(".plan"))
+    assert "is the model itself" in failing(main, plan, RTX, "-o", plan)
+    plan.rename(half)
+    graph = ("--graphOnly", "g.onnx", "-o", "x.engine")
+    assert "writes no engine; leave -o x.engine out" in failing(main, half, *graph)
     assert "give the engine a name that ends in .engine" in failing(main, half, RTX, "-o", "a.onnx")
     error = failing(main, half, RTX, "--sm=87", "--no-plugin")
-    assert "builds for SM" in error
-    assert "SM75" in error
+    assert "--sm=8.7: " in error
+    assert "builds for 75, 80, " in error
     assert '"tensorrtrtx" builds no engines (did you mean "tensorrt-rtx"?)' in failing(
         main, half, "--backend=tensorrtrtx"
     )
@@ -193,6 +199,29 @@ def test_a_crash_is_one_line(half, tmp_path, monkeypatch, failing):
     child(monkeypatch, tmp_path, f"os.kill(os.getpid(), {int(signal.SIGKILL)})")
     error = failing(main, half, RTX)
     assert "died of SIGKILL (it said nothing); it most likely ran out of memory" in error
+
+
+def test_what_the_system_refuses_is_one_line(half, tmp_path, monkeypatch, failing):
+    answer = f"sys.path.insert(0, {str(Path.cwd())!r})"
+    child(
+        monkeypatch,
+        tmp_path,
+        f"""{answer}
+import runtime.build_child as own
+def full(job, tell): raise OSError(28, "No space left on device")
+own.build_engine = full
+own.main()""",
+    )
+    error = failing(main, half, RTX)
+    assert "No space left on device" in error
+    assert not default_target(half, "tensorrt-rtx").exists()
+
+
+def test_an_engine_without_its_json_does_not_stay(half, failing):
+    target = default_target(half, "tensorrt-rtx")
+    json_path(target).mkdir()
+    assert "is a folder" in failing(main, half, RTX, "--no-plugin")
+    assert not target.exists()
 
 
 def test_a_defect_keeps_its_traceback(half, tmp_path, monkeypatch):

@@ -59,7 +59,9 @@ def test_the_timing_cache_is_read_and_brought_up_to_date(tmp_path):
     _save_timing_cache(cache, file)
     assert _load_timing_cache(Config(), options(timing_cache=file)).known == b"T4 more"
     file.write_bytes(b"RTX 3090")
-    with pytest.raises(UserError, match=r"timing\.cache holds timings of another GPU or version"):
+    with pytest.raises(
+        UserError, match=r"timing\.cache is damaged or holds timings of another GPU"
+    ):
         _load_timing_cache(Config(), options(timing_cache=file))
     assert file.read_bytes() == b"RTX 3090"
 

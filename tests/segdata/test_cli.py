@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -83,6 +84,33 @@ def test_run_turns_the_outcome_into_an_exit_code(
         cli.run(main, ["a", "b", "c"])  # type: ignore[arg-type]
     assert exit_.value.code == code
     assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_the_block_as_an_exception_does(number: int, code: int) -> None:
+    cleaned = []
+
+    def main(argv: list[str] | None) -> None:
+        try:
+            signal.raise_signal(number)
+        finally:
+            cleaned.append(number)
+
+    with pytest.raises(SystemExit) as caught:
+        cli.run(main, [])
+    assert caught.value.code == code
+    assert cleaned == [number]
+    assert signal.getsignal(number) == signal.SIG_DFL
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with pytest.raises(SystemExit) as caught:
+            cli.run(lambda argv: signal.raise_signal(signal.SIGHUP), [])
+        assert caught.value.code == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_run_keeps_the_traceback_of_a_defect() -> None:

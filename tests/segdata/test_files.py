@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 from pathlib import Path
 
@@ -38,6 +39,25 @@ def test_a_failure_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
 def test_a_folder_is_no_output_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is a folder; give the name"), atomic_path(tmp_path):
         pass
+
+
+def test_a_device_is_no_output_file() -> None:
+    with (
+        pytest.raises(UserError, match=r"/dev/null is no ordinary file"),
+        atomic_path(Path("/dev/null")),
+    ):
+        pass
+    assert Path("/dev/null").is_char_device()
+
+
+def test_the_system_s_reason_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    with pytest.raises(OSError, match="No space") as caught, atomic_path(target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(target)
+    with pytest.raises(FileNotFoundError) as missing, atomic_path(target) as temporary:
+        temporary.read_bytes()
+    assert missing.value.filename == str(target)
 
 
 def test_sha256_reads_the_whole_file(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ def test_the_package_that_is_installed():
 
 def test_a_package_that_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(UserError, match=r"^tensorrt is not installed; pip install tensorrt \(on a"):
+    with pytest.raises(
+        UserError, match=r"^tensorrt is not installed; pip install .tensorrt<11. \(on a"
+    ):
         module("tensorrt")
 
 
