@@ -3,7 +3,8 @@
 python benchmarks/gpu_check.py [--checkpoint CKPT.pth --data SPEC] [-o benchmarks/GPU.json]
 
 Builds the kernels, checks them against their definition, runs compute-sanitizer, times them
-beside PyTorch's operators, and compares whole networks in FP16 with FP32. Needs nvcc, cmake and
+beside PyTorch's operators, and compares whole networks in FP16 with FP32, in PyTorch and on every
+backend for GPUs that is installed. Needs nvcc, cmake and
 what training and export need, with PyTorch for CUDA; no network, no TensorRT.
 """
 
@@ -157,6 +158,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.data and not args.checkpoint:
         raise UserError(f"--data={args.data} needs --checkpoint: random weights say nothing of it")
     name = re.sub(r"[^a-z0-9]+", "_", gpu.lower()).strip("_")
+    import gpu_backends
     import gpu_kernels
     import gpu_models
 
@@ -179,6 +181,7 @@ def main(argv: list[str] | None = None) -> None:
             "kernels": shares(lines["measure"]),
             "kernels_beside_pytorch": beside,
             "models": models,
+            "backends": gpu_backends.measure(args.checkpoint, args.data),
         }
         print(json.dumps({key: result[key] for key in list(result)[4:]}, indent=2))
         command = shlex.join(["python", "benchmarks/gpu_check.py", *words])

@@ -10,6 +10,7 @@ import torch
 from plugins.reference import prototype_attention
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+import gpu_backends
 import gpu_check
 import gpu_kernels
 import gpu_models
@@ -40,6 +41,18 @@ def test_kernels_take_the_place_of_every_prototype_attention():
         assert not torch.equal(
             replaced(image).class_logits[-1], model.eval()(image).class_logits[-1]
         )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_backend_that_does_not_run_says_why():
+    found = gpu_backends.measure(None, None, (64, 64))
+    assert found["model"] == "ade20k_resnet50"
+    assert sorted(found["backends"]) == [
+        "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx",
+    ]  # fmt: skip
+    for reason in found["backends"].values():
+        assert reason.startswith("not run: ")
+        assert "\n" not in reason
 
 
 def test_shares_of_the_bound():
