@@ -9,6 +9,8 @@ FP16 and INT8 files of several networks with random weights, 512x512, for a T4 (
 from __future__ import annotations
 
 import shlex
+import statistics
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -43,6 +45,22 @@ PRESETS = {
 TARGETS = ("7.5", "8.6")
 IMAGES = 4
 DATA = f"scenes:n={IMAGES},size={SIZE[0]}x{SIZE[1]}:train"
+
+
+LOAD = """
+import time, tensorrt_rtx, plugins
+registry = tensorrt_rtx.get_plugin_registry()
+began = time.perf_counter()
+plugins.load(registry)
+print(1000 * (time.perf_counter() - began))
+"""
+
+
+def library(path: Path) -> dict[str, Any]:
+    """The size of the plugin's library and the time to load it, each time in a new process."""
+    words = [sys.executable, "-c", LOAD]
+    times = [float(subprocess.check_output(words, stderr=subprocess.DEVNULL)) for _ in range(9)]
+    return {"bytes": path.stat().st_size, "load_median_ms": round(statistics.median(times), 2)}
 
 
 def build_one(model: Path, target: str) -> dict[str, Any]:
@@ -94,7 +112,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).with_suffix(".json"))
     words = sys.argv[1:] if argv is None else argv
     args = parser.parse_args(words)
-    if plugins.find() is None:
+    path = plugins.find()
+    if path is None:
         raise UserError("the plugin's library is missing; make plugin")
     with json_output(args.output) as write:
         found = []
@@ -102,7 +121,7 @@ def main(argv: list[str] | None = None) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 found += rows(name, preset, Path(folder))
         command = shlex.join(["python", "benchmarks/rtx_builds.py", *words])
-        write(origin(command) | {"size": list(SIZE), "rows": found})
+        write(origin(command) | {"library": library(path), "size": list(SIZE), "rows": found})
 
 
 if __name__ == "__main__":
