@@ -37,7 +37,7 @@ def to_int8(model: ModelProto, images: Sequence[Image], method: str = DEFAULT_ME
     Args:
         model: one uint8 input [N,H,W,3], opset 18 or newer.
         images: uint8 RGB [H,W,3] of that size, real ones.
-        method: "minmax", "entropy" or "percentile".
+        method: a key of `calibration.ranges.METHODS`.
 
     Raises:
         UserError: no images, images of another size, an unknown method, a model in another

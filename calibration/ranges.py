@@ -12,7 +12,7 @@ import onnxruntime
 from onnx import ModelProto, TensorProto, helper
 
 from calibration.graph import Array, shapes
-from calibration.histogram import Histogram, entropy_range, percentile_range
+from calibration.histogram import Histogram, entropy_range, mse_range, percentile_range
 from segdata.cli import progress
 from segdata.errors import UserError
 
@@ -58,6 +58,7 @@ class _ByHistogram:
 METHODS: dict[str, Callable[[], Observer]] = {
     "minmax": _MinMax,
     "entropy": lambda: _ByHistogram(entropy_range),
+    "mse": lambda: _ByHistogram(mse_range),
     "percentile": lambda: _ByHistogram(lambda histogram: percentile_range(histogram, PERCENTILE)),
 }
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from calibration.histogram import BINS, Histogram, entropy_range, percentile_range
+from calibration.histogram import BINS, Histogram, entropy_range, mse_range, percentile_range
 
 
 def histogram(*batches):
@@ -48,7 +48,29 @@ def test_entropy_passes_over_the_zeros_of_a_relu():
     assert entropy_range(histogram(mixed)) == pytest.approx(entropy_range(histogram(values)))
 
 
-@pytest.mark.parametrize("choose", [entropy_range, lambda h: percentile_range(h, 99.99)])
+def squared_error(values, limit):
+    step = limit / 127
+    return np.mean((values - np.clip(np.round(values / step), -127, 127) * step) ** 2)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        normal(),
+        np.concatenate([normal(), [60.0, -80.0]]),
+        np.random.default_rng(0).laplace(size=200_000),
+        np.random.default_rng(0).uniform(-5, 5, 200_000),
+        np.maximum(normal(), 0),
+    ],
+    ids=["normal", "outliers", "laplace", "uniform", "relu"],
+)
+def test_mse_is_near_the_best_of_all_ranges(values):
+    found = mse_range(histogram(values))
+    best = min(squared_error(values, limit) for limit in np.linspace(0.2, 81, 800))
+    assert squared_error(values, found) <= 1.03 * best
+
+
+@pytest.mark.parametrize("choose", [entropy_range, mse_range, lambda h: percentile_range(h, 99.99)])
 def test_constant_tensors(choose):
     assert choose(histogram(np.zeros(100))) == 0.0
     assert choose(histogram(np.full(100, 2.5))) == 2.5
