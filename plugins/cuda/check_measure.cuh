@@ -139,21 +139,10 @@ class Flush {
 };
 
 inline void measure_shape(Shape const& shape, Peaks const& peak, cudaStream_t stream) {
-    Inputs<__half> const inputs = random_inputs<__half>(shape, 0);
-    DeviceArray<__half> const query(inputs.query);
-    DeviceArray<__half> const feature(inputs.feature);
-    DeviceArray<__half> const mask_logits(inputs.mask_logits);
-    DeviceArray<__half> const attended(inputs.query.size());
-    DeviceArray<__half> const prototype(inputs.query.size());
-    DeviceArray<unsigned char> const workspace(workspace_size(shape));
+    DeviceTensors<__half> const tensors(shape, random_inputs<__half>(shape, 0));
     Flush const flush_cache(peak);
 
-    auto const call = [&] {
-        require(prototype_attention(shape, Precision::kFloat16, query.get(), feature.get(),
-                                    mask_logits.get(), attended.get(), prototype.get(),
-                                    workspace.get(), stream),
-                "launch");
-    };
+    auto const call = [&] { tensors.call(shape, stream); };
     auto const two_empty = [&] {
         do_nothing<<<1, 32, 0, stream>>>();
         do_nothing<<<1, 32, 0, stream>>>();

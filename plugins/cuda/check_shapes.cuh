@@ -90,6 +90,28 @@ Inputs<T> exact_inputs(Shape const& shape) {
     return inputs;
 }
 
+//! The tensors of one call on the GPU.
+template <typename T>
+struct DeviceTensors {
+    DeviceTensors(Shape const& shape, Inputs<T> const& inputs)
+        : query(inputs.query),
+          feature(inputs.feature),
+          mask_logits(inputs.mask_logits),
+          attended(inputs.query.size()),
+          prototype(inputs.query.size()),
+          workspace(workspace_size(shape)) {}
+
+    void call(Shape const& shape, cudaStream_t stream) const {
+        auto const precision = sizeof(T) == 2 ? Precision::kFloat16 : Precision::kFloat32;
+        require(prototype_attention(shape, precision, query.get(), feature.get(), mask_logits.get(),
+                                    attended.get(), prototype.get(), workspace.get(), stream),
+                "launch");
+    }
+
+    DeviceArray<T> query, feature, mask_logits, attended, prototype;
+    DeviceArray<unsigned char> workspace;
+};
+
 //! How far a result is from the definition.
 struct Errors {
     std::int64_t wrong = 0;     //!< prototypes that are no visible feature, or a worse one
@@ -163,18 +185,11 @@ template <typename T>
 bool check_inputs(char const* name, Shape const& shape, Inputs<T> const& inputs,
                   double tolerance) {
     constexpr bool kIsHalf = sizeof(T) == 2;
-    DeviceArray<T> const query(inputs.query);
-    DeviceArray<T> const feature(inputs.feature);
-    DeviceArray<T> const mask_logits(inputs.mask_logits);
-    DeviceArray<T> const attended(inputs.query.size());
-    DeviceArray<T> const prototype(inputs.query.size());
-    DeviceArray<unsigned char> const workspace(workspace_size(shape));
-    require(prototype_attention(shape, kIsHalf ? Precision::kFloat16 : Precision::kFloat32,
-                                query.get(), feature.get(), mask_logits.get(), attended.get(),
-                                prototype.get(), workspace.get(), nullptr),
-            "launch");
+    DeviceTensors<T> const tensors(shape, inputs);
+    tensors.call(shape, nullptr);
     require(cudaDeviceSynchronize(), "kernel");
-    Errors const errors = compare(shape, inputs, attended.values(), prototype.values(), tolerance);
+    Errors const errors = compare(shape, inputs, tensors.attended.values(),
+                                  tensors.prototype.values(), tolerance);
     bool const right = errors.wrong == 0 && errors.products == 0 &&
                        (tolerance > 0.0 || errors.other == 0);
     std::printf(
