@@ -9,7 +9,7 @@
 
 namespace emca {
 
-// The names that plugins/__init__.py gives to the exporter.
+// The names that plugins/names.py gives to the exporter.
 inline constexpr char const* kPluginName = "PrototypeAttention";
 inline constexpr char const* kPluginVersion = "1";
 inline constexpr char const* kPluginNamespace = "emca";

@@ -1,50 +1,17 @@
 import numpy as np
 import onnx
-import onnxruntime
-import openvino
 import pytest
-from onnx import TensorProto, helper, inliner
+from one_node import attention_model, on_onnxruntime, on_openvino
+from onnx import TensorProto
 
 from export.functions import add_functions
-from export.prototype_attention import attributes
-from plugins import DOMAIN, OP_TYPE
 from plugins.reference import prototype_attention
 
-NAMES = ("query", "feature", "mask_logits")
+SYMBOLIC = (("B", "M", "C"), ("B", "N", "C"), ("B", "M", "N"))
 
 
-def build(num_heads, element=TensorProto.FLOAT, opset=18, shapes=None):
-    """A model of one node; sizes are symbolic unless `shapes` gives them."""
-    shapes = shapes or (("B", "M", "C"), ("B", "N", "C"), ("B", "M", "N"))
-    node = helper.make_node(
-        OP_TYPE, NAMES, ["attended", "prototype"], domain=DOMAIN, **attributes(num_heads)
-    )
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        [node],
-        "node",
-        [value(name, element, shape) for name, shape in zip(NAMES, shapes, strict=True)],
-        [value(name, element, shapes[0]) for name in node.output],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
-    add_functions(model)
-    return model
-
-
-def on_onnxruntime(model, inputs):
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    return session.run(None, dict(zip(NAMES, inputs, strict=True)))
-
-
-def on_openvino(model, inputs):
-    inlined = inliner.inline_local_functions(model)
-    core = openvino.Core()
-    compiled = core.compile_model(
-        core.read_model(inlined.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
-    )
-    return list(compiled(list(inputs)).values())
+def build(num_heads, element=TensorProto.FLOAT, opset=18, shapes=SYMBOLIC):
+    return attention_model(shapes, heads=num_heads, element=element, opset=opset)
 
 
 def unit_rows(rng, *shape):

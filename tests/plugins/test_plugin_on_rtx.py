@@ -11,13 +11,11 @@ from pathlib import Path
 
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from one_node import ATTENTION_INPUTS, attention_model
+from onnx import TensorProto
 
-from export.functions import add_functions
-from export.prototype_attention import attributes
-from plugins import DOMAIN, OP_TYPE
+from plugins import OP_TYPE
 
-NAMES = ("query", "feature", "mask_logits")
 FIXED = ((1, 100, 256), (1, 1024, 256), (1, 100, 1024))
 SYMBOLIC = (("B", "M", "C"), ("B", "N", "C"), ("B", "M", "N"))
 PROFILE = (
@@ -33,26 +31,7 @@ ELEMENTS = pytest.mark.parametrize(
 
 
 def node_model(shapes=FIXED, *, element=TensorProto.FLOAT16, heads=8, **changed):
-    """One node with its function, whose attributes are the exporter's but for `changed`."""
-    node = helper.make_node(
-        OP_TYPE,
-        NAMES,
-        ["attended", "prototype"],
-        name="cross",
-        domain=DOMAIN,
-        **{**attributes(heads), **changed},
-    )
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        [node],
-        "node",
-        [value(name, element, shape) for name, shape in zip(NAMES, shapes, strict=True)],
-        [value(name, element, shapes[0]) for name in node.output],
-    )
-    opsets = [helper.make_opsetid("", 18), helper.make_opsetid(DOMAIN, 1)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
-    add_functions(model)
-    return model
+    return attention_model(shapes, heads=heads, element=element, **changed)
 
 
 @pytest.fixture
@@ -94,7 +73,7 @@ def test_the_node_becomes_one_plugin_layer(build, element, kind, engine_kind):
     (layer,) = report["engine"]
     assert "LayerType: custom_layer" in layer
     tensors = re.findall(r"Name: (\w+), Dimensions.*?Datatype: (\w+), Format: \((\w+)\)", layer)
-    expected = (*NAMES, "attended", "prototype")
+    expected = (*ATTENTION_INPUTS, "attended", "prototype")
     assert tensors[:5] == [(name, engine_kind, "Linear") for name in expected]
     assert workspace_bytes(report["engine"]) == [key_bytes(1, 100, 1024, 8)]
     assert report["bytes"] > 0

@@ -1,10 +1,7 @@
-from pathlib import Path
-
 import pytest
-from cards import make_card
+from engines import profile, write_engine
 
 from runtime.backends.base import ModelFile
-from runtime.backends.engine_file import EngineFile, Profile
 from runtime.backends.onnx_runtime import OnnxRuntimeBackend
 from runtime.build_parity import check_parity
 from segdata.errors import UserError
@@ -19,21 +16,9 @@ class Shuffling(OnnxRuntimeBackend):
 
 def engine(model, *batches):
     """What describes an engine with these (min, opt, max) batch sizes."""
-    height, width = model.card.input_size
-    return EngineFile(
-        path=Path("model.engine"),
-        card=make_card(),
-        backend="tensorrt",
-        version="10.3.0",
-        device="Tesla T4",
-        compute_capabilities=("7.5",),
-        version_compatible=False,
-        hardware_compatibility="none",
-        profiles=tuple(Profile(*((n, height, width, 3) for n in sizes)) for sizes in batches),
-        plugins={},
-        onnx_path="model.onnx",
-        onnx_sha256="",
-        engine_sha256="",
+    size = model.card.input_size
+    return write_engine(
+        model.path.parent, profiles=tuple(profile(*sizes, size=size) for sizes in batches)
     )
 
 
