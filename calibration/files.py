@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import ModelProto
 
+from calibration.data import Image, Images, spread
 from runtime.backends.base import ModelFile
 from runtime.backends.onnx_runtime import OnnxRuntimeBackend
 from segdata.errors import UserError
 from segdata.files import atomic_path, sha256
 
-Image = npt.NDArray[np.uint8]
+_TRIAL_IMAGES = 4
 
 
 def default_target(source: Path, precision: str) -> Path:
@@ -63,6 +63,31 @@ def write(
     onnx.helper.set_model_props(model, card.to_props())
     with atomic_path(target) as path:
         onnx.save(model, path)
+
+
+def try_and_write(
+    model: ModelProto,
+    target: Path,
+    source: ModelFile,
+    images: Images,
+    *,
+    precision: str,
+    calibration: dict[str, Any],
+) -> str:
+    """`write`, after `agreement` on a few of the calibration images; returns what that says.
+
+    Args:
+        calibration: what the card says of the ranges besides the images they come from.
+
+    Raises:
+        UserError: as both.
+    """
+    count = len(images.pixels)
+    some = [images.pixels[i] for i in spread(count, min(count, _TRIAL_IMAGES), images.data)]
+    result = agreement(source, model, some)
+    about = {**images.describe(), **calibration}
+    write(model, target, source, precision=precision, calibration=about)
+    return result
 
 
 def agreement(source: ModelFile, changed: ModelProto, images: Sequence[Image]) -> str:

@@ -24,9 +24,11 @@ class Histogram:
         self.limit = 0.0
         self.largest = 0.0
 
-    def add(self, values: Array, largest: float) -> None:
-        """Count `values` >= 0, the largest of which is given."""
+    def add(self, values: Array | None, largest: float) -> None:
+        """Count `values` >= 0, the largest of which is given; None: note the largest alone."""
         self.largest = max(self.largest, largest)
+        if values is None:
+            return
         if self.limit == 0.0:  # nothing but zeros so far, and those are in bin 0 for any limit
             self.limit = largest
         while self.limit < largest:

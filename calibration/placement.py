@@ -7,7 +7,7 @@ too. OpenVINO reads the same graph in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,6 +34,20 @@ _POINTWISE = {"Relu", "Clip", "LeakyRelu", "HardSwish", "Sigmoid"}
 _MOVES = {"MaxPool"}
 
 
+@dataclass(frozen=True)
+class Layer:
+    """A convolution or matrix product that INT8 can run.
+
+    Attributes:
+        axis: of the output channels in its weight (its input 1).
+        is_head: whether it makes class logits, mask embeddings or places to sample at, which are
+            left in floating point unless asked for by name.
+    """
+
+    axis: int
+    is_head: bool
+
+
 @dataclass
 class Placement:
     """What to quantise.
@@ -50,26 +64,61 @@ class Placement:
         self.reads.setdefault(tensor, set()).add(reader.output[0])
 
 
-def place(model: ModelProto) -> Placement:
-    """Choose what runs in INT8: convolutions and products with a constant matrix.
+def layers(model: ModelProto) -> dict[str, Layer]:
+    """Output -> layer, of all convolutions and products with a constant matrix, in graph order.
 
-    Left in floating point: the heads (`_heads`), gates (convolutions of a pooled vector, which
-    cost nothing and scale whole channels), products of two activations, normalisations, softmax,
-    custom ops, which stay whole, and every bias.
+    Without gates: convolutions of a pooled vector cost nothing and scale whole channels.
     """
     graph = model.graph
     sizes, links = shapes(model), Links(graph)
     heads = _heads(graph, links)
-    placement = Placement()
+    found = {}
     for node in graph.node:
         axis = _channel_axis(node, links)
         gate = node.op_type == "Conv" and set(sizes.get(node.output[0], [None])[2:]) == {1}
-        if axis is not None and node.output[0] not in heads and not gate:
-            placement.weights[node.output[0]] = axis
+        if axis is not None and not gate:
+            found[node.output[0]] = Layer(axis, node.output[0] in heads)
+    return found
+
+
+def place(model: ModelProto, chosen: Collection[str] | None = None) -> Placement:
+    """Choose what runs in INT8.
+
+    Left in floating point: products of two activations, normalisations, softmax, custom ops,
+    which stay whole, every bias, gates and, unless chosen, the heads.
+
+    Args:
+        model: folded (`calibration.fold`).
+        chosen: outputs of the layers to quantise; by default all but the heads.
+    """
+    graph = model.graph
+    links, found = Links(graph), layers(model)
+    if chosen is None:
+        chosen = {output for output, layer in found.items() if not layer.is_head}
+    placement = Placement()
+    for output, layer in found.items():
+        if output in chosen:
+            node = links.producer[output]
+            placement.weights[output] = layer.axis
             placement.add(node.input[0], node)
     _quantise_residuals(graph, links, placement)
     _move_up(links, placement)
     return placement
+
+
+def possible_reads(model: ModelProto) -> set[str]:
+    """Every tensor of a folded model that some choice of layers would quantise."""
+    graph = model.graph
+    links, found = Links(graph), layers(model)
+    tensors = {links.producer[output].input[0] for output in found}
+    for node in graph.node:
+        if node.op_type == "Add" and any(name in found for name in node.input):
+            tensors.update(links.activations(node))
+    for name in list(tensors):
+        while (producer := links.producer.get(name)) and producer.op_type in _MOVES:
+            name = producer.input[0]
+            tensors.add(name)
+    return tensors
 
 
 def _channel_axis(node: NodeProto, links: Links) -> int | None:

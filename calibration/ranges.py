@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
 import onnx
@@ -14,71 +13,51 @@ from onnx import ModelProto, TensorProto, helper
 from calibration.graph import Array, shapes
 from calibration.histogram import Histogram, entropy_range, mse_range, percentile_range
 from segdata.cli import progress
-from segdata.errors import UserError
+from segdata.errors import UserError, nearest
 
 PERCENTILE = 99.99
 MEMORY = 1 << 30  # bytes of activations that are held at a time
 
 
-class Observer(Protocol):
-    """Sees a tensor image by image and gives its range in the end."""
-
-    def see(self, values: Array, largest: float) -> None: ...
-
-    def range(self) -> float: ...
-
-
-class _MinMax:
-    """The largest absolute value ever seen."""
-
-    def __init__(self) -> None:
-        self.largest = 0.0
-
-    def see(self, values: Array, largest: float) -> None:
-        self.largest = max(self.largest, largest)
-
-    def range(self) -> float:
-        return self.largest
-
-
-class _ByHistogram:
-    """A range chosen from the distribution of absolute values."""
-
-    def __init__(self, choose: Callable[[Histogram], float]) -> None:
-        self.histogram = Histogram()
-        self.choose = choose
-
-    def see(self, values: Array, largest: float) -> None:
-        self.histogram.add(np.abs(values), largest)
-
-    def range(self) -> float:
-        return self.choose(self.histogram)
-
-
-METHODS: dict[str, Callable[[], Observer]] = {
-    "minmax": _MinMax,
-    "entropy": lambda: _ByHistogram(entropy_range),
-    "mse": lambda: _ByHistogram(mse_range),
-    "percentile": lambda: _ByHistogram(lambda histogram: percentile_range(histogram, PERCENTILE)),
+METHODS: dict[str, Callable[[Histogram], float]] = {
+    "minmax": lambda histogram: histogram.largest,
+    "entropy": entropy_range,
+    "mse": mse_range,
+    "percentile": lambda histogram: percentile_range(histogram, PERCENTILE),
 }
+_WITHOUT_COUNTS = {"minmax"}
+
+
+def check_method(method: str) -> None:
+    """UserError unless it is a key of METHODS."""
+    if method not in METHODS:
+        raise UserError(
+            f"no calibration method {method!r}{nearest(method, METHODS)}; "
+            f"there are {', '.join(METHODS)}"
+        )
 
 
 def measure(
-    model: ModelProto, tensors: Iterable[str], images: Sequence[Array], method: str
-) -> dict[str, float]:
-    """Run the float model on every image; the range of each tensor by the method's rule.
+    model: ModelProto, tensors: Iterable[str], images: Sequence[Array], methods: Collection[str]
+) -> dict[str, dict[str, float]]:
+    """Run the float model on every image; the range of each tensor by each method's rule.
 
     Args:
         model: an FP32 model with one uint8 input [N,H,W,3].
         tensors: names of float tensors in it.
         images: uint8 [H,W,3] of the model's input size, seen one at a time.
-        method: a key of METHODS.
+        methods: keys of METHODS.
+
+    Returns:
+        Method -> tensor -> largest absolute value that INT8 shall represent; 0 where the tensor
+        is 0 on every image.
 
     Raises:
         UserError: a tensor that is NaN or infinite on some image.
     """
-    observers = {name: METHODS[method]() for name in sorted(tensors)}
-    groups = _groups(model, list(observers))
+    histograms = {name: Histogram() for name in sorted(tensors)}
+    counted = not _WITHOUT_COUNTS.issuperset(methods)
+    groups = _groups(model, list(histograms))
     for number, group in enumerate(groups, start=1):
         session = _session_with_outputs(model, group)
         value = session.get_inputs()[0]
@@ -86,8 +65,11 @@ def measure(
         for image in progress(images, desc=f"calibration {number}/{len(groups)}"):
             feed = {value.name: np.repeat(image[None], batch, axis=0)}
             for name, values in zip(group, session.run(group, feed), strict=True):
-                observers[name].see(values, _largest(name, values))
-    return {name: observer.range() for name, observer in observers.items()}
+                histograms[name].add(np.abs(values) if counted else None, _largest(name, values))
+    return {
+        method: {name: METHODS[method](histogram) for name, histogram in histograms.items()}
+        for method in methods
+    }
 
 
 def _largest(name: str, values: Array) -> float:

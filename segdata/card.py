@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ FORMAT_VERSION = "1"
 HEADS = ("labels", "scores", "masks")
 HEAD_ORDERS = ("fast", "official")
 PRECISIONS = ("fp32", "fp16", "int8")
-ADDED = ("imported_from", "head_order")  # since the first files were written
+ADDED = ("imported_from", "head_order", "ranges")  # since the first files were written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,8 @@ class ModelCard:
         calibration: how the INT8 ranges came about: data spec, images, method.
         imported_from: the foreign checkpoint that the weights come from; empty: trained here.
         head_order: "fast" (classes and masks meet before upsampling) or "official" (after).
+        ranges: what quantisation-aware training learnt: tensor of an FP32 file's graph -> the
+            largest absolute value that INT8 shall represent of it.
     """
 
     classes: tuple[str, ...]
@@ -57,6 +60,7 @@ class ModelCard:
     calibration: dict[str, Any] = field(default_factory=dict)
     imported_from: str = ""
     head_order: str = "fast"
+    ranges: dict[str, float] = field(default_factory=dict)
 
     @property
     def is_trained(self) -> bool:
@@ -103,6 +107,7 @@ class ModelCard:
                 "head": self.head in HEADS,
                 "head_order": self.head_order in HEAD_ORDERS,
                 "precision": self.precision in PRECISIONS,
+                "ranges": _are_ranges(self.ranges),
             }.items()
             if not right
         ]
@@ -120,9 +125,17 @@ def _is_row(value: object, kind: type, length: int | None = None) -> bool:
     )
 
 
+def _are_ranges(value: object) -> bool:
+    """Whether `value` maps names to numbers that can be ranges."""
+    return isinstance(value, dict) and all(
+        isinstance(largest, float) and math.isfinite(largest) and largest >= 0
+        for largest in value.values()
+    )
+
+
 def _value(props: Mapping[str, str], f: dataclasses.Field[Any], where: str) -> Any:
     if f.name not in props and f.name in ADDED:
-        return f.default
+        return f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
     if f.name not in props:
         raise UserError(f"{where}: metadata key {f.name!r} is missing; export it again")
     try:

@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from calibration.graph import Links, element_types
-from calibration.int8 import main, quantize_file, spread, to_int8
+from calibration.int8 import main, quantize_file, to_int8
 from calibration.ranges import METHODS
 from plugins import OP_TYPE
 from runtime.backends.base import ModelFile
@@ -197,9 +197,3 @@ def test_a_constant_zero_activation_is_harmless(scores_model, scenes, run):
     quantised = to_int8(silent, scenes[:2])
     expected, actual = run(silent, scenes[6:7]), run(quantised, scenes[6:7])
     assert np.corrcoef(expected.ravel(), actual.ravel())[0, 1] > 0.98
-
-
-def test_images_are_spread_evenly():
-    assert spread(100, 4, "x") == [12, 37, 62, 87]
-    assert spread(5, 5, "x") == [0, 1, 2, 3, 4]
-    assert spread(3, 1, "x") == [1]

@@ -14,6 +14,7 @@ CARD = make_card(
     precision="int8",
     source_sha256="cd" * 32,
     calibration={"spec": "scenes::train", "images": ["train/00000"], "method": "minmax"},
+    ranges={"conv_1": 2.5},
 )
 
 
@@ -31,6 +32,13 @@ def test_props_are_json_strings_one_per_field() -> None:
     assert json.loads(props["classes"]) == ["road", "größe"]
 
 
+def test_files_written_before_a_field_was_added_get_its_default() -> None:
+    props = CARD.to_props()
+    del props["ranges"], props["imported_from"]
+    card = ModelCard.from_props(props, "m.onnx")
+    assert (card.ranges, card.imported_from) == ({}, "")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -43,6 +51,9 @@ def test_props_are_json_strings_one_per_field() -> None:
         ({"precision": '"fp8"'}, r"metadata key 'precision' is 'fp8'"),
         ({"input_size": "5"}, r"metadata key 'input_size' is 5"),
         ({"classes": "[]"}, r"metadata key 'classes' is \(\)"),
+        ({"ranges": '{"conv_1": NaN}'}, r"metadata key 'ranges' is \{'conv_1': nan\}"),
+        ({"ranges": '{"conv_1": -1.0}'}, r"metadata key 'ranges' is \{'conv_1': -1.0\}"),
+        ({"ranges": "[1.0]"}, r"metadata key 'ranges' is \(1.0,\)"),
     ],
 )
 def test_foreign_or_damaged_metadata_is_refused(

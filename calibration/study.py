@@ -1,0 +1,87 @@
+"""What sensitivity and search stand on: one model, its ranges, and the images that judge it."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from calibration.data import calibration_images, held_out_images
+from calibration.files import read_float
+from calibration.judge import Judge
+from calibration.mixes import Mixes
+from calibration.options import add_judging_options, add_range_options
+from calibration.placement import possible_reads
+from calibration.range_cache import default_cache, find_ranges
+from runtime.backends import ModelFile
+from segdata.cli import Parser
+from segdata.files import sha256
+
+HELD_OUT = 100
+
+
+@dataclass(frozen=True)
+class Study:
+    """A model that is ready to be mixed and judged.
+
+    Attributes:
+        file: the FP32 file.
+        mixes: its versions, with the ranges that any of them needs.
+        judge: scores them on held-out images.
+        calibration: how the ranges came about, for the card of a file made from it.
+        key: plain values; studies with the same key score alike.
+    """
+
+    file: ModelFile
+    mixes: Mixes
+    judge: Judge
+    calibration: dict[str, Any]
+    key: dict[str, Any]
+
+
+def add_options(parser: Parser) -> None:
+    """The options that `open_study` reads."""
+    parser.add_argument("model", type=Path, metavar="MODEL.onnx", help="an FP32 file")
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="SPEC",
+        help="labelled images: some give the ranges, others judge",
+    )
+    add_range_options(parser)
+    add_judging_options(parser, held_out=HELD_OUT)
+
+
+def open_study(args: argparse.Namespace, target: Path) -> Study:
+    """Read the model, find its ranges, and label the held-out images with FP32.
+
+    Args:
+        args: of a parser with `add_options`.
+        target: a file that will be written; the ranges are kept beside it.
+
+    Raises:
+        UserError: whatever is wrong with the model, the data or the options.
+    """
+    file = read_float(args.model)
+    mixes = Mixes(file.proto)
+    images = calibration_images(file, args.data, args.images)
+    others = held_out_images(
+        file, args.data, args.held_out, taken=args.images, eval_data=args.eval_data
+    )
+    cache = args.cache or default_cache(target, args.model)
+    tensors = possible_reads(mixes.folded)
+    ranges = find_ranges(file, mixes, tensors, images, [args.method], cache=cache)
+    mixes.ranges = ranges[args.method]
+    for line in mixes.remarks():
+        print(line)
+    judge = Judge(file, others.samples, backend=args.backend, threads=args.threads)
+    calibration = {**images.describe(), "method": args.method}
+    key = {
+        "model_sha256": sha256(args.model),
+        "images_sha256": images.sha256,
+        "method": args.method,
+        "held_out": others.describe(),
+        "backend": judge.backend,
+    }
+    return Study(file, mixes, judge, calibration, key)
