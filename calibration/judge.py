@@ -33,12 +33,23 @@ class Score:
     iou: list[float | None]
 
 
+def judging_backend(backend: str) -> str:
+    """The name of the backend; UserError unless it is installed and runs ONNX files on the CPU."""
+    name = choose(backend)
+    if name not in CPU_BACKENDS:
+        raise UserError(
+            f"--backend={backend} cannot judge here; take auto or {', '.join(CPU_BACKENDS)}"
+        )
+    return name
+
+
 class Judge:
     """Scores versions of one model on the same labelled images, on one CPU backend.
 
     Attributes:
         backend: which one.
         reference: the score of the FP32 file; its agreement is 1.
+        samples: the images.
     """
 
     def __init__(
@@ -55,18 +66,20 @@ class Judge:
         Raises:
             UserError: a backend that is not for this, or an image without a label.
         """
-        self.backend = choose(backend)
-        if self.backend not in CPU_BACKENDS:
-            raise UserError(
-                f"--backend={backend} cannot judge here; take auto or {', '.join(CPU_BACKENDS)}"
-            )
-        self._source, self._samples, self._threads = source, samples, threads
+        self.backend = judging_backend(backend)
+        self.samples = samples
+        self._source, self._threads = source, threads
         self._labels: list[NDArray[np.uint8]] = []
         for sample in samples:
             if sample.label is None:
                 raise UserError(f"{sample.name} has no label to judge by; give labelled images")
         self._labels = self._label(self.load(source.proto))
         self.reference = self._score(self._labels)
+        if np.isnan(self.reference.miou):
+            raise UserError(
+                f"no pixel of the {len(samples)} images to judge by counts: their labels hold "
+                f"nothing but {source.card.ignore_index}; give other data"
+            )
 
     def load(self, model: ModelProto) -> Backend:
         """Put a version of the model into the backend; UserError where it does not load."""
@@ -82,13 +95,13 @@ class Judge:
         return self._score(self._label(backend))
 
     def _label(self, backend: Backend) -> list[NDArray[np.uint8]]:
-        return [predict(backend, sample.image) for sample in self._samples]
+        return [predict(backend, sample.image) for sample in self.samples]
 
     def _score(self, labels: Sequence[NDArray[np.uint8]]) -> Score:
         card = self._source.card
         matrix = ConfusionMatrix(len(card.classes), card.ignore_index)
         same = pixels = 0
-        for sample, ours, reference in zip(self._samples, labels, self._labels, strict=True):
+        for sample, ours, reference in zip(self.samples, labels, self._labels, strict=True):
             assert sample.label is not None  # see __init__
             matrix.update(sample.label, ours)
             same += int(np.count_nonzero(ours == reference))

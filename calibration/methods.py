@@ -6,7 +6,7 @@ from pathlib import Path
 
 from calibration.data import calibration_images, held_out_images
 from calibration.files import read_float, try_and_write
-from calibration.judge import Judge, Score
+from calibration.judge import Judge, Score, judging_backend
 from calibration.mixes import Mixes
 from calibration.range_cache import default_cache, find_ranges
 from calibration.ranges import METHODS
@@ -42,6 +42,7 @@ def quantize_by_best(
         UserError: as there; also too few images to judge by, or images without labels.
     """
     file = read_float(source)
+    judging_backend(backend)
     mixes = Mixes(file.proto)
     chosen = calibration_images(file, data, images)
     others = held_out_images(file, data, held_out, taken=images, eval_data=eval_data)

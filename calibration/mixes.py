@@ -11,7 +11,8 @@ from calibration.blocks import HEADS, blocks
 from calibration.fold import folded
 from calibration.graph import check_is_float, opset, raise_opset
 from calibration.halving import OPSET_OF_HALF_SCALES, halve
-from calibration.placement import insert, place
+from calibration.placement import place
+from calibration.qdq import insert
 from segdata.errors import UserError
 
 

@@ -1,4 +1,4 @@
-"""Where INT8 goes: which tensors of a graph get Q/DQ, and the graph with them in place.
+"""Where INT8 goes: which layers of a graph are quantised, and which tensors get Q/DQ for them.
 
 TensorRT runs a layer in INT8 when every input comes out of a DequantizeLinear, and fuses a
 convolution with the Add and activation after it when the other operand of the Add is quantised
@@ -7,17 +7,13 @@ too. OpenVINO reads the same graph in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
-import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from calibration.graph import NORMALISATIONS, Array, Links, attribute, replace_nodes, shapes
+from calibration.graph import NORMALISATIONS, Links, attribute, shapes
 from plugins import DEFORMABLE_ATTENTION, DEFORMABLE_CONVOLUTION, OP_TYPE
-from segdata.errors import UserError
-
-LEVELS = 127  # -127..127: with -128 a symmetric range would not be symmetric
 
 _MATRIX_PRODUCTS = {"MatMul", "Gemm"}
 # Inputs of the custom ops that decide rather than carry: mask logits; where deformable operators
@@ -228,82 +224,3 @@ def _move_up(links: Links, placement: Placement) -> None:
             del placement.reads[name]
             name = producer.input[0]
             placement.add(name, producer)
-
-
-def insert(model: ModelProto, placement: Placement, ranges: Mapping[str, float]) -> None:
-    """Put the Q/DQ pairs into a folded model, in place.
-
-    Args:
-        ranges: tensor -> the largest absolute value that INT8 shall represent.
-    """
-    graph = model.graph
-    links = Links(graph)
-    nodes: list[NodeProto] = []
-    for value in graph.input:
-        nodes.extend(_activation(graph, value.name, placement, ranges))
-    weights: dict[tuple[str, int], str] = {}
-    for node in graph.node:
-        axis = placement.weights.get(node.output[0])
-        if axis is not None:
-            key = node.input[1], axis
-            if key not in weights:
-                nodes.append(_weight(graph, links.constants[node.input[1]], axis))
-                weights[key] = nodes[-1].output[0]
-            node.input[1] = weights[key]
-        for index, name in enumerate(node.input):
-            if node.output[0] in placement.reads.get(name, ()):
-                node.input[index] = _dequantised(name)
-        nodes.append(node)
-        for name in node.output:
-            nodes.extend(_activation(graph, name, placement, ranges))
-    replace_nodes(graph, nodes)
-
-
-def _dequantised(name: str) -> str:
-    return f"{name}/dequantized"
-
-
-def _activation(
-    graph: GraphProto, name: str, placement: Placement, ranges: Mapping[str, float]
-) -> Iterator[NodeProto]:
-    """The one Q/DQ pair of a tensor, per tensor and symmetric; nothing where none reads it."""
-    if name not in placement.reads:
-        return
-    quantised = f"{name}/quantized"
-    scale, zero = f"{quantised}/scale", f"{quantised}/zero_point"
-    graph.initializer.append(numpy_helper.from_array(scales(np.array(ranges[name])), scale))
-    graph.initializer.append(numpy_helper.from_array(np.array(0, np.int8), zero))
-    for op, source, target in (
-        ("QuantizeLinear", name, quantised),
-        ("DequantizeLinear", quantised, _dequantised(name)),
-    ):
-        yield helper.make_node(op, [source, scale, zero], [target], name=target)
-
-
-def _weight(graph: GraphProto, weight: TensorProto, axis: int) -> NodeProto:
-    """INT8 weights and the DequantizeLinear over them, symmetric, a scale per output channel."""
-    values = numpy_helper.to_array(weight).astype(np.float64)
-    if not np.isfinite(values).all():
-        raise UserError(f"weight {weight.name!r} holds NaN or infinity; train or export again")
-    others = tuple(i for i in range(values.ndim) if i != axis)
-    scale = scales(np.abs(values).max(axis=others, keepdims=True))
-    quantised = np.clip(np.rint(values / scale), -LEVELS, LEVELS).astype(np.int8)
-    name = f"{weight.name}/axis{axis}"
-    parts = {"quantized": quantised, "scale": scale.ravel()}
-    parts["zero_point"] = np.zeros(scale.size, np.int8)
-    for part, value in parts.items():
-        graph.initializer.append(numpy_helper.from_array(value, f"{name}/{part}"))
-    inputs = [f"{name}/{part}" for part in parts]
-    output = _dequantised(name)
-    return helper.make_node("DequantizeLinear", inputs, [output], name=output, axis=axis)
-
-
-def scales(largest: Array) -> Array:
-    """Step of INT8 for each largest absolute value, float32 but exact in FP16 too.
-
-    Rounded up, so that nothing within range is clipped. Where all is zero any step will do.
-    """
-    step = np.asarray(largest, np.float64) / LEVELS
-    half = step.astype(np.float16)
-    half = np.where(half < step, np.nextafter(half, np.float16(np.inf)), half)
-    return np.where(half == 0, 1, half).astype(np.float32)

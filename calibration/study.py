@@ -9,11 +9,14 @@ from typing import Any
 
 from calibration.data import calibration_images, held_out_images
 from calibration.files import read_float
-from calibration.judge import Judge
+from calibration.judge import Judge, judging_backend
 from calibration.mixes import Mixes
 from calibration.options import add_judging_options, add_range_options
 from calibration.placement import possible_reads
 from calibration.range_cache import default_cache, find_ranges
+from calibration.ranges import check_method
+from calibration.score_file import SCORES_VERSION
+from runtime import machine
 from runtime.backends import ModelFile
 from segdata.cli import Parser
 from segdata.files import sha256
@@ -64,6 +67,8 @@ def open_study(args: argparse.Namespace, target: Path) -> Study:
         UserError: whatever is wrong with the model, the data or the options.
     """
     file = read_float(args.model)
+    check_method(args.method)
+    judging_backend(args.backend)
     mixes = Mixes(file.proto)
     images = calibration_images(file, args.data, args.images)
     others = held_out_images(
@@ -83,5 +88,7 @@ def open_study(args: argparse.Namespace, target: Path) -> Study:
         "method": args.method,
         "held_out": others.describe(),
         "backend": judge.backend,
+        "backend_version": machine.versions().get(judge.backend),
+        "scores_version": SCORES_VERSION,
     }
     return Study(file, mixes, judge, calibration, key)

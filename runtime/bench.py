@@ -79,7 +79,8 @@ def formats(
         print(f"Casting {model} to {files['FP16']}")
         print(cast_file(model, files["FP16"], data=calibration_data))
     if "INT8" in outdated and calibration_data is not None:
-        from calibration.int8 import DEFAULT_IMAGES, quantize_file
+        from calibration.int8 import quantize_file
+        from calibration.options import DEFAULT_IMAGES
 
         images = min(DEFAULT_IMAGES, len(open_dataset(calibration_data, labels=False)))
         print(f"Calibrating {files['INT8']} on {images} images of {calibration_data}")

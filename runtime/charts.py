@@ -14,6 +14,7 @@ from html import escape
 WIDTH = 460
 # Left of, below and right of the plotting area there is room for axis labels.
 LEFT, RIGHT, TOP, BOTTOM = 54, 20, 16, 40
+CELL, CELL_HEIGHT = 180, 18  # of a drawing in a table
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,30 @@ def bars(labels: Sequence[str], series: Mapping[str, Sequence[float | None]], *,
                     "</rect>"
                 )
     return _svg(bottom + 22, "".join(parts), f"{unit} of each class")
+
+
+def whisker(
+    value: float, low: float, high: float, *, reach: float, mark: float | None, title: str
+) -> str:
+    """A dot with its interval on a scale from -reach to reach, to stand in a table's cell.
+
+    Args:
+        mark: a value to mark beside zero, such as a threshold.
+        title: shown on hovering.
+    """
+    across = Axis(-reach, reach, 6, CELL - 6, ())
+    middle = CELL_HEIGHT / 2
+    parts = [f'<path class="grid" d="M{across.at(0)} 0V{CELL_HEIGHT}"/>']
+    if mark is not None:
+        parts.append(f'<path class="mark" d="M{across.at(mark)} 0V{CELL_HEIGHT}"/>')
+    parts.append(
+        f'<path class="span" d="M{across.at(low)} {middle}H{across.at(high)}"/>'
+        f'<circle class="dot" r="4" cx="{across.at(value)}" cy="{middle}"/>'
+    )
+    return (
+        f'<svg class="cell s1" viewBox="0 0 {CELL} {CELL_HEIGHT}" role="img" '
+        f'aria-label="{escape(title)}"><title>{escape(title)}</title>{"".join(parts)}</svg>'
+    )
 
 
 def line(

@@ -80,8 +80,8 @@ def count(model: ModelProto) -> Cost:
     matrix product or a normalisation: not the position encodings and masks that exporters compute
     in advance. Batch normalisation that is folded into a convolution counts there.
     """
-    model = _inlined(_with_batch_one(model))
-    known = _shapes(model)
+    model = inlined(with_batch_one(model))
+    known = known_shapes(model)
     batch = known[model.graph.input[0].name][0] or 1
     flops: Counter[str] = Counter(dict.fromkeys(COMPONENTS, 0))
     uncounted = []
@@ -115,7 +115,8 @@ def component(name: str) -> str:
     return next((part for prefix, part in _PREFIXES if module.startswith(prefix)), OTHER)
 
 
-def _with_batch_one(model: ModelProto) -> ModelProto:
+def with_batch_one(model: ModelProto) -> ModelProto:
+    """A copy of the model whose open batch size, if it has one, is one."""
     copy = ModelProto()
     copy.CopyFrom(model)
     batch = copy.graph.input[0].type.tensor_type.shape.dim[0]
@@ -127,7 +128,7 @@ def _with_batch_one(model: ModelProto) -> ModelProto:
     return copy
 
 
-def _inlined(model: ModelProto) -> ModelProto:
+def inlined(model: ModelProto) -> ModelProto:
     """The bodies of local functions in place of their calls, their nodes named after the call.
 
     Calls of the custom operators stay: what such an operator needs is known, not what its
@@ -154,7 +155,7 @@ def _inlined(model: ModelProto) -> ModelProto:
         model = inliner.inline_selected_functions(model, own)
 
 
-def _shapes(model: ModelProto) -> dict[str, list[int | None]]:
+def known_shapes(model: ModelProto) -> dict[str, list[int | None]]:
     """Shapes by name; the model learns in place what inference cannot see in a custom operator."""
     constants: dict[str, list[int | None]] = {t.name: [*t.dims] for t in model.graph.initializer}
     told: set[str] = set()

@@ -6,19 +6,26 @@ Needs matplotlib, which is imported when a picture is drawn, and draws without a
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.plot_names import GREY, clip, write_names
-from runtime.plot_points import Point, coordinates, pareto_front
+from runtime import plot_canvas
+from runtime.plot_canvas import (
+    DARK,
+    GREY,
+    canvas,
+    legend,
+    limits_of_bars,
+    names_of_bars,
+    save,
+    scale,
+)
+from runtime.plot_names import clip, write_names
+from runtime.plot_points import Point, coordinates, pareto_front, steps
 from segdata.errors import UserError
-from segdata.files import atomic_path
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Formats often lie on one another: a ring, a small square that fits into it, a triangle.
@@ -29,23 +36,14 @@ MARKERS: dict[str, dict[str, Any]] = {
 }
 # The share of a colour that a bar keeps, by format.
 STRENGTHS = {"FP32": 1.0, "FP16": 0.7, "INT8": 0.45}
-LOG_SPREAD = 10
 
-_WIDTH, _HEIGHT = 8.0, 5.0  # inches, without the caption
-_DPI = 150
+_HEIGHT = 5.0  # inches, without the caption
 _MARK_POINTS = 10.0  # the largest of the markers with its edge
-_SETTINGS = {
-    "font.family": ["DejaVu Sans"],  # comes with matplotlib: the same widths everywhere
-    "font.size": 9.5,
-    "svg.hashsalt": "comparison",  # the same picture is the same file
-    "text.parse_math": False,  # names may hold dollar signs
-}
-_DARK = "#30343a"
 
 
 def require() -> None:
     """UserError where pictures cannot be drawn, before anything is measured for them."""
-    if not find_spec("matplotlib"):
+    if not plot_canvas.is_possible():
         raise UserError("the plot of -o needs matplotlib: pip install matplotlib, or leave out -o")
 
 
@@ -60,20 +58,13 @@ def draw(
         caption: what the figures were measured with, for the lines under the plot.
         not_trained: models without an accuracy worth showing.
     """
-    from matplotlib import rc_context
-
     scored = [point for point in points if not math.isnan(point.miou)]
     if scored and not_trained:
         caption = f"Not trained, so not shown: {', '.join(not_trained)}.\n{caption}"
-    written = []
-    with rc_context(_SETTINGS):  # type: ignore[arg-type]  # takes any mapping of settings
-        figure = accuracy_figure(scored, caption) if scored else latency_figure(points, caption)
-        for suffix in (".png", ".svg"):
-            target = stem.with_name(stem.name + suffix)
-            with atomic_path(target) as path:
-                figure.savefig(path, dpi=_DPI, metadata={"Date": None} if suffix == ".svg" else {})
-            written.append(target)
-    return written
+    return save(
+        lambda: accuracy_figure(scored, caption) if scored else latency_figure(points, caption),
+        stem,
+    )
 
 
 def colours(models: Sequence[str]) -> dict[str, Any]:
@@ -91,16 +82,18 @@ def colours(models: Sequence[str]) -> dict[str, Any]:
 
 def accuracy_figure(points: Sequence[Point], caption: str) -> Figure:
     """mIoU over latency: a colour and a label per model, a marker per format, the Pareto front."""
-    figure, axes = _canvas(_HEIGHT, caption)
+    figure, axes = canvas(_HEIGHT, caption)
     models = list(dict.fromkeys(point.model for point in points))
     palette = colours(models)
-    _scale(axes, points)
+    scale(axes, *coordinates(points))
     front = pareto_front(points)
     axes.step(
         *coordinates(front), where="post", color=GREY, linestyle="--", linewidth=1.2, zorder=1
     )
+    marks = {}
     for model in models:
         own = [point for point in points if point.model == model]
+        marks[model] = [(point.latency, point.miou) for point in own]
         axes.plot(*coordinates(own), color=palette[model], linewidth=1, alpha=0.45, zorder=2)
         for point in own:
             axes.plot(
@@ -113,7 +106,8 @@ def accuracy_figure(points: Sequence[Point], caption: str) -> Figure:
     axes.set_xlabel("median latency, ms")
     axes.set_ylabel("mIoU, %")
     _legend(figure, [name for name in MARKERS if any(p.format == name for p in points)])
-    write_names(axes, points, palette, mark_points=_MARK_POINTS)
+    lines = [*marks.values(), steps(front)]
+    write_names(axes, marks, palette, mark_points=_MARK_POINTS, lines=lines)
     return figure
 
 
@@ -122,7 +116,7 @@ def latency_figure(points: Sequence[Point], caption: str) -> Figure:
     models = list(dict.fromkeys(point.model for point in points))
     palette = colours(models)
     rows = len(points) + len(models)
-    figure, axes = _canvas(max(2.2, 0.9 + 0.22 * rows), caption)
+    figure, axes = canvas(max(2.2, 0.9 + 0.22 * rows), caption)
     top = max(point.latency for point in points)
     place_y, ticks = 0.0, []
     for model in models:
@@ -137,84 +131,23 @@ def latency_figure(points: Sequence[Point], caption: str) -> Figure:
                 alpha=STRENGTHS[point.format],
             )
             text = f"{point.format}  {point.latency:.1f} ms"
-            axes.text(point.latency + 0.01 * top, place_y, text, va="center", color=_DARK)
+            axes.text(point.latency + 0.01 * top, place_y, text, va="center", color=DARK)
             place_y += 1
         place_y += 1
-    axes.set_yticks(ticks, [clip(model) for model in models])
     axes.set_ylim(place_y - 1.3, -0.7)
     axes.set_xlim(0, 1.1 * top)
     axes.set_xlabel("median latency, ms")
-    axes.grid(False, axis="y")
-    axes.tick_params(axis="y", length=0)
-    _fit_texts(axes)
+    names_of_bars(axes, ticks, [clip(model) for model in models])
+    axes.set_xlim(limits_of_bars(axes))
     return figure
 
 
-def _canvas(height: float, caption: str) -> tuple[Figure, Axes]:
-    """A figure with axes in fixed places and the caption below them."""
-    from matplotlib.figure import Figure
-
-    lines = [row for line in caption.splitlines() for row in textwrap.wrap(line, 118) or [""]]
-    below = 0.62 + 0.17 * len(lines)
-    total = height + 0.17 * len(lines)
-    figure = Figure(figsize=(_WIDTH, total), dpi=_DPI)
-    above = 0.42
-    axes = figure.add_axes(
-        (0.72 / _WIDTH, below / total, 1 - 0.92 / _WIDTH, (total - below - above) / total)
-    )
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(GREY)
-    axes.tick_params(colors=_DARK)
-    axes.grid(True, which="major", color="#e4e7eb", linewidth=0.8)
-    axes.set_axisbelow(True)
-    figure.text(
-        0.1 / _WIDTH, 0.08 / total, "\n".join(lines), fontsize=7.5, color="#5b616a", va="bottom"
-    )
-    return figure, axes
-
-
-def _scale(axes: Axes, points: Sequence[Point]) -> None:
-    """Limits with room for the labels; the latency axis is logarithmic over wide ranges."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    latencies = [point.latency for point in points]
-    low, high = min(latencies), max(latencies)
-    if high / low > LOG_SPREAD:
-        axes.set_xscale("log")
-        spare = (high / low) ** 0.1
-        axes.set_xlim(low / spare, high * spare)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    else:
-        # Not narrower than a fifth of the latency, lest noise looks like a difference.
-        spare = max(0.12 * (high - low), 0.1 * high)
-        axes.set_xlim(max(low - spare, 0), high + spare)
-    scores = [point.miou for point in points]
-    # One unit at least, lest a difference of nothing looks like a cliff.
-    spare = max(0.14 * (max(scores) - min(scores)), 0.5)
-    axes.set_ylim(min(scores) - spare, max(scores) + spare)
-
-
 def _legend(figure: Figure, formats: Sequence[str]) -> None:
-    """Formats and the front, above the axes where no point can be."""
+    """Formats and the front."""
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=_DARK, linestyle="", label=name, **MARKERS[name]) for name in formats
+        Line2D([], [], color=DARK, linestyle="", label=name, **MARKERS[name]) for name in formats
     ]
     handles.append(Line2D([], [], color=GREY, linestyle="--", label="Pareto front"))
-    figure.legend(
-        handles=handles, loc="upper right", ncols=len(handles), frameon=False, borderaxespad=0.3
-    )
-
-
-def _fit_texts(axes: Axes) -> None:
-    """Move the left edge so that the names of the bars have room, then the scale for the values."""
-    widest = max(label.get_window_extent().width for label in axes.get_yticklabels())
-    frame = axes.get_position()
-    left = (0.2 + widest / _DPI) / _WIDTH
-    axes.set_position((left, frame.y0, frame.x1 - left, frame.height))
-    room = axes.get_window_extent().width
-    values = [(text.get_position()[0], text.get_window_extent().width) for text in axes.texts]
-    axes.set_xlim(0, max(place * room / (room - width - 4) for place, width in values))
+    legend(figure, handles)

@@ -1,46 +1,49 @@
-"""The names of the models in a plot of speed and accuracy, each beside its marks."""
+"""Names in a plot of speed and accuracy, each beside its marks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from runtime.label_layout import Box, Label, Placed, Spot, gap, place
-from runtime.plot_points import Point, pareto_front
+from runtime.plot_canvas import GREY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-GREY = "#8a8f98"
-
 
 def write_names(
-    axes: Axes, points: Sequence[Point], palette: dict[str, Any], *, mark_points: float
+    axes: Axes,
+    names: Mapping[str, Sequence[Spot]],
+    palette: Mapping[str, Any],
+    *,
+    mark_points: float,
+    marks: Sequence[Spot] = (),
+    lines: Sequence[Sequence[Spot]] = (),
 ) -> list[Placed]:
-    """The name of each model beside one of its marks, with a line to it where it is far.
+    """Each name beside one of its marks, with a line to it where it is far.
 
-    Limits, scales and the place of the axes must be final.
+    Limits, scales and the place of the axes must be final. All spots are (latency, mIoU).
 
     Args:
         axes: latency across, mIoU up.
-        points: all marks.
-        palette: a colour for each model.
+        names: the marks that each name belongs to.
+        palette: a colour for each name.
         mark_points: the size of a mark, in points.
+        marks: others, which have no name.
+        lines: the corners of lines that are better not covered.
     """
     from matplotlib.patheffects import withStroke
 
     dpi = axes.get_figure(root=True).dpi  # type: ignore[union-attr]  # axes here have a figure
     mark = mark_points * dpi / 72
     halo = [withStroke(linewidth=2.5, foreground="white")]
-    spots: dict[str, list[Spot]] = {}
-    for point in points:
-        x, y = axes.transData.transform((point.latency, point.miou))
-        spots.setdefault(point.model, []).append((float(x), float(y)))
+    spots = {name: _pixels(axes, own) for name, own in names.items()}
     texts = [
-        axes.annotate(clip(model), (0, 0), xycoords="figure pixels", color=palette[model])
-        for model in spots
+        axes.annotate(clip(name), (0, 0), xycoords="figure pixels", color=palette[name])
+        for name in spots
     ]
     sizes = [text.get_window_extent() for text in texts]
     labels = [
@@ -50,10 +53,10 @@ def write_names(
     frame = axes.get_window_extent()
     placed = place(
         labels,
-        marks=[spot for own in spots.values() for spot in own],
+        marks=[*(spot for own in spots.values() for spot in own), *_pixels(axes, marks)],
         mark_size=mark + 2,
         area=Box(frame.x0, frame.y0, frame.x1, frame.y1),
-        lines=_line_spots(axes, spots, points),
+        lines=[spot for line in lines for spot in _along(_pixels(axes, line))],
     )
     for text, spot in zip(texts, placed, strict=True):
         text.remove()
@@ -78,23 +81,19 @@ def write_names(
     return placed
 
 
-def _line_spots(
-    axes: Axes, spots: dict[str, list[Spot]], points: Sequence[Point], step: float = 6.0
-) -> list[Spot]:
-    """Spots every few pixels along the lines of the models and the steps of the front."""
-    front = [
-        (float(x), float(y))
-        for x, y in axes.transData.transform(
-            [(point.latency, point.miou) for point in pareto_front(points)]
-        )
-    ]
-    corners = [spot for a, b in pairwise(front) for spot in (a, (b[0], a[1]))]
+def _pixels(axes: Axes, spots: Sequence[Spot]) -> tuple[Spot, ...]:
+    return tuple(
+        (float(x), float(y)) for x, y in (axes.transData.transform(spot) for spot in spots)
+    )
+
+
+def _along(corners: Sequence[Spot], step: float = 6.0) -> list[Spot]:
+    """Spots every few pixels along a line."""
     found = []
-    for line in (*spots.values(), [*corners, *front[-1:]]):
-        for (ax, ay), (bx, by) in pairwise(line):
-            count = max(1, round(math.dist((ax, ay), (bx, by)) / step))
-            shares = [k / count for k in range(count + 1)]
-            found += [(ax + s * (bx - ax), ay + s * (by - ay)) for s in shares]
+    for (ax, ay), (bx, by) in pairwise(corners):
+        count = max(1, round(math.dist((ax, ay), (bx, by)) / step))
+        shares = [k / count for k in range(count + 1)]
+        found += [(ax + s * (bx - ax), ay + s * (by - ay)) for s in shares]
     return found
 
 

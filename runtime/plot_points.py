@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -29,3 +30,11 @@ def pareto_front(points: Sequence[Point]) -> list[Point]:
 def coordinates(points: Sequence[Point]) -> tuple[list[float], list[float]]:
     """Latencies and mIoUs, as matplotlib takes them."""
     return [point.latency for point in points], [point.miou for point in points]
+
+
+def steps(front: Sequence[Point]) -> list[tuple[float, float]]:
+    """The corners of the line through a front: the best mIoU up to each latency."""
+    corners = [
+        spot for a, b in pairwise(front) for spot in ((a.latency, a.miou), (b.latency, a.miou))
+    ]
+    return corners + [(point.latency, point.miou) for point in front[-1:]]

@@ -9,21 +9,21 @@ The page is DIR/report.html. The pictures come from the data and the model files
 
 from __future__ import annotations
 
-import base64
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime import machine
 from runtime.backends import BACKENDS, Backend, load
 from runtime.evaluate import check_classes, predict
-from runtime.report_html import Panel, Picture, page
+from runtime.page_html import Panel, Picture
+from runtime.pictures import data_uri
+from runtime.report_html import page
 from segdata.cli import Parser, progress, run
 from segdata.datasets import Dataset, open_dataset
 from segdata.draw import overlay
@@ -35,8 +35,6 @@ BENCH_KEYS = {
     *("backend", "checkpoint_sha256", "classes", "command", "data", "date", "files", "images"),
     *("input", "machine", "notes", "palette", "rows", "threads", "trained_iterations", "versions"),
 }
-PICTURE_WIDTH = 640
-JPEG_QUALITY = 88
 
 
 def read_bench(folder: Path) -> dict[str, Any]:
@@ -95,17 +93,6 @@ def make_panels(
             pictures.append(Picture(name, data_uri(shown), note))
         panels.append(Panel(sample.name, pictures))
     return panels, sorted(k for k in present if k < len(card.classes))
-
-
-def data_uri(image: NDArray[np.uint8]) -> str:
-    """RGB uint8 [H,W,3] as a JPEG inside a URI, shrunk to what the page shows."""
-    scale = PICTURE_WIDTH / image.shape[1]
-    if scale < 1:
-        size = (PICTURE_WIDTH, max(1, round(image.shape[0] * scale)))
-        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
 
 
 def _load_models(

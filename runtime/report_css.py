@@ -1,15 +1,17 @@
-"""The style sheet of `runtime.report_html`; light or dark as the reader's system is."""
+"""The style sheet of `runtime.page_html`; light or dark as the reader's system is."""
 
 CSS = """
 :root {
   --page: #f5f6f8; --card: #ffffff; --ink: #18202b; --soft: #5b6675; --line: #dfe3e9;
   --s0: #6b7a90; --s1: #2a78d6; --s2: #e0731d; --s3: #3a9a5b; --warn: #fff3d6; --warnink: #6b4a00;
+  --good: #1f7a44; --bad: #c0303c;
   color-scheme: light dark;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #11151b; --card: #1a2029; --ink: #e8ecf2; --soft: #9aa7b8; --line: #303947;
     --s0: #93a3ba; --s1: #5aa2f5; --s2: #f2924a; --s3: #62c285; --warn: #3b2f12; --warnink: #f5dfa8;
+    --good: #62c285; --bad: #f2767f;
   }
 }
 * { box-sizing: border-box; }
@@ -37,6 +39,7 @@ h3 { margin: 20px 0 8px; font-size: 13px; font-weight: 500; color: var(--soft); 
 .tiles span { color: var(--soft); font-size: 14px; }
 section { padding: 22px 24px; margin-bottom: 20px; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 20px; }
+.good { color: var(--good); } .bad { color: var(--bad); }
 .note { margin: 12px 0 0; color: var(--soft); font-size: 14px; }
 .scroll { overflow-x: auto; }
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
@@ -79,6 +82,9 @@ svg .s0 { --c: var(--s0); } svg .s1 { --c: var(--s1); }
 svg .s2 { --c: var(--s2); } svg .s3 { --c: var(--s3); }
 svg .bar { fill: var(--c); } svg .dot { fill: var(--c); stroke: var(--card); stroke-width: 1.5; }
 svg .curve { fill: none; stroke: var(--c); stroke-width: 2; stroke-linejoin: round; }
+svg.cell { width: 180px; } svg.s1 { --c: var(--s1); }
+svg .span { stroke: var(--c); stroke-width: 2.5; stroke-linecap: round; }
+svg .mark { stroke: var(--bad); stroke-dasharray: 3 3; }
 svg .faint { stroke-width: 1; opacity: 0.35; }
 @media (max-width: 720px) {
   main { padding: 24px 12px 40px; } section { padding: 16px 14px; }
@@ -87,6 +93,7 @@ svg .faint { stroke-width: 1; opacity: 0.35; }
   .strip { grid-template-columns: 1fr 1fr; }
   .strip figure:first-child:nth-last-child(odd) { grid-column: 1 / -1; }
   th, td { padding: 7px 6px; font-size: 14px; }
+  .wide { display: none; } svg.cell { width: 110px; }
   svg, svg .axis { font-size: 14px; }
 }
 """

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 from runtime import charts
-from runtime.report_css import CSS
+from runtime.page_html import (
+    Panel,
+    colours,
+    document,
+    machine_facts,
+    made_with,
+    number,
+    section,
+    strips,
+    tiles,
+)
 
 Row = Mapping[str, Any]
 
@@ -17,23 +26,6 @@ Row = Mapping[str, Any]
 NOTICEABLE = 0.9
 # Data sets with more classes show the rest folded up.
 CLASSES_SHOWN = 24
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One picture of a panel: a caption, the image as a data URI, a remark on it."""
-
-    caption: str
-    uri: str
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One sample: its name and the pictures side by side."""
-
-    name: str
-    pictures: Sequence[Picture]
 
 
 def page(
@@ -57,18 +49,13 @@ def page(
     rows: Sequence[Row] = bench["rows"]
     sections = [
         _header(bench, title, rows),
-        _section("Formats side by side", _table(rows), _notes(bench)),
+        section("Formats side by side", _table(rows), _notes(bench)),
         _plots(bench, rows),
         _pictures(bench, panels, present),
         _training(log),
         _origin(bench, command),
     ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{CSS}</style></head>\n"
-        f"<body><main>{''.join(sections)}</main></body></html>\n"
-    )
+    return document(title, sections)
 
 
 def headline(rows: Sequence[Row]) -> str:
@@ -92,7 +79,7 @@ def _header(bench: Mapping[str, Any], title: str, rows: Sequence[Row]) -> str:
     first, fastest = rows[0], min(rows, key=lambda row: float(row["ratio"]))
     smallest = min(rows, key=lambda row: float(row["size_mb"]))
     miou = "not measured" if first["miou"] is None else f"{100 * first['miou']:.1f} %"
-    tiles = [
+    figures = [
         (f"mIoU, {first['format']}", miou),
         (f"images per second, {fastest['format']}", f"{fastest['fps']:.1f}"),
         (f"median latency, {fastest['format']}", f"{fastest['median_ms']:.1f} ms"),
@@ -109,13 +96,9 @@ def _header(bench: Mapping[str, Any], title: str, rows: Sequence[Row]) -> str:
         f"{len(bench['classes'])} classes · {width}×{height} pixels, batch {batch} · "
         f"{bench['backend']} on {bench['machine']['cpu']} · {bench['date'][:10]}"
     )
-    boxes = "".join(
-        f"<div><strong>{escape(value)}</strong><span>{escape(name)}</span></div>"
-        for name, value in tiles
-    )
     return (
         f'<header><p class="kicker">{escape(title)}</p><h1>{escape(headline(rows))}</h1>'
-        f'<p class="facts">{escape(facts)}</p>{warning}<div class="tiles">{boxes}</div></header>'
+        f'<p class="facts">{escape(facts)}</p>{warning}{tiles(figures)}</header>'
     )
 
 
@@ -129,10 +112,10 @@ def _table(rows: Sequence[Row]) -> str:
         ("99th percentile, ms", lambda r: f"{r['p99_ms']:.2f}"),
         ("images per second", lambda r: f"{r['fps']:.1f}"),
         (f"speed against {first}", lambda r: f"{1 / r['ratio']:.2f}×"),
-        ("mIoU, %", lambda r: _number(r["miou"], "{:.2f}", 100)),
-        (f"mIoU against {first}, points", lambda r: _number(r["delta_miou"], "{:+.2f}")),
-        (f"labels as {first}, %", lambda r: _number(r["agreement"], "{:.2f}", 100)),
-        ("pixel accuracy, %", lambda r: _number(r["pixel_accuracy"], "{:.2f}", 100)),
+        ("mIoU, %", lambda r: number(r["miou"], "{:.2f}", 100)),
+        (f"mIoU against {first}, points", lambda r: number(r["delta_miou"], "{:+.2f}")),
+        (f"labels as {first}, %", lambda r: number(r["agreement"], "{:.2f}", 100)),
+        ("pixel accuracy, %", lambda r: number(r["pixel_accuracy"], "{:.2f}", 100)),
     ]
     names = [f'<th scope="col">{_key(k)}{escape(r["format"])}</th>' for k, r in enumerate(rows)]
     body = "".join(
@@ -172,8 +155,8 @@ def _plots(bench: Mapping[str, Any], rows: Sequence[Row]) -> str:
     groups = _class_bars(bench["classes"], percent)
     return (
         '<div class="pair">'
-        + _section("Speed and accuracy (up and left is better)", _legend(names), scatter)
-        + _section("IoU of each class in %", _legend(list(percent)), groups)
+        + section("Speed and accuracy (up and left is better)", _legend(names), scatter)
+        + section("IoU of each class in %", _legend(list(percent)), groups)
         + "</div>"
     )
 
@@ -192,32 +175,18 @@ def _class_bars(classes: Sequence[str], percent: Mapping[str, list[float | None]
 def _pictures(bench: Mapping[str, Any], panels: Sequence[Panel], present: Sequence[int]) -> str:
     if not panels:
         return ""
-    chips = "".join(
-        f'<span><i style="background:rgb({",".join(map(str, bench["palette"][k]))})"></i>'
-        f"{escape(bench['classes'][k])}</span>"
-        for k in present
-    )
-    strips = "".join(
-        f'<h3>{escape(panel.name)}</h3><div class="strip">'
-        + "".join(
-            f'<figure tabindex="0"><img src="{p.uri}" alt="{escape(p.caption)}" loading="lazy">'
-            f"<figcaption>{escape(p.caption)} <small>{escape(p.note)}</small></figcaption></figure>"
-            for p in panel.pictures
-        )
-        + "</div>"
-        for panel in panels
-    )
-    return _section("Labels", f'<p class="legend">{chips}</p>', strips)
+    legend = colours(bench["classes"], bench["palette"], present)
+    return section("Labels", legend, strips(panels))
 
 
 def _training(log: Sequence[Mapping[str, Any]]) -> str:
     losses, scores = _curve(log, "loss"), _curve(log, "miou", 100)
     parts = []
     if losses:
-        parts.append(_section("Training loss", charts.line(losses, x="iteration", y="loss")))
+        parts.append(section("Training loss", charts.line(losses, x="iteration", y="loss")))
     if scores:
         curve = charts.line(scores, x="iteration", y="mIoU in %", dots=True)
-        parts.append(_section("Validation mIoU", curve))
+        parts.append(section("Validation mIoU", curve))
     return f'<div class="pair">{"".join(parts)}</div>' if parts else ""
 
 
@@ -236,28 +205,13 @@ def _curve(
 def _origin(bench: Mapping[str, Any], command: str) -> str:
     commands = [file["command"] for file in bench["files"].values()]
     lines = "\n".join(dict.fromkeys([*commands, bench["command"], command]))
-    host = bench["machine"]
     facts = {
-        "processor": host["cpu"],
-        "cores": host["cores"],
-        "threads": bench["threads"] or "every core",
-        "memory": f"{host['memory_gb']} GB" if "memory_gb" in host else "unknown",
-        **({"GPU": host["gpu"]} if "gpu" in host else {}),
-        "system": host["os"],
-        "Python": host["python"],
+        **machine_facts(bench["machine"], bench["threads"]),
         **bench["versions"],
         "trained for": f"{bench['trained_iterations']} iterations",
         "checkpoint": bench["checkpoint_sha256"][:16],
     }
-    cells = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>"
-        for name, value in facts.items()
-    )
-    return _section("Made with", f"<pre>{escape(lines)}</pre>", f"<dl>{cells}</dl>")
-
-
-def _section(name: str, *content: str) -> str:
-    return f"<section><h2>{escape(name)}</h2>{''.join(content)}</section>"
+    return section("Made with", made_with(lines, facts))
 
 
 def _legend(names: Sequence[str]) -> str:
@@ -267,7 +221,3 @@ def _legend(names: Sequence[str]) -> str:
 
 def _key(series: int) -> str:
     return f'<i class="s{series}"></i>'
-
-
-def _number(value: float | None, form: str, factor: float = 1) -> str:
-    return "–" if value is None else form.format(factor * value).replace("-", "−")

@@ -51,3 +51,9 @@ def test_labels_are_needed(model, samples):
     bare = [dataclasses.replace(samples[0], label=None)]
     with pytest.raises(UserError, match="has no label to judge by"):
         Judge(model, bare, backend="onnxruntime")
+
+
+def test_labels_that_count_nowhere_are_refused(model, samples):
+    empty = dataclasses.replace(samples[0], label=np.full_like(samples[0].label, 255))
+    with pytest.raises(UserError, match="no pixel of the 1 images to judge by counts"):
+        Judge(model, [empty], backend="onnxruntime")

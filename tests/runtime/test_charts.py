@@ -45,6 +45,20 @@ def test_equal_points_stay_visible_and_near_in_height():
     assert abs(float(second.get("cy")) - float(first.get("cy"))) < 4
 
 
+def test_whisker_places_dot_interval_and_threshold():
+    svg = charts.whisker(-1, -2, 0.5, reach=2, mark=-1.5, title="a & b: -1")
+    (dot,) = marks(svg, "circle")
+    zero, mark, span = (path.get("d") for path in marks(svg, "path"))
+    place = charts.Axis(-2, 2, 6, charts.CELL - 6, ()).at
+    assert float(dot.get("cx")) == place(-1)
+    assert span.startswith(f"M{place(-2)} ")
+    assert span.endswith(f"H{place(0.5)}")
+    assert zero.startswith(f"M{place(0)} ")
+    assert mark.startswith(f"M{place(-1.5)} ")
+    assert ET.fromstring(svg).find("title").text == "a & b: -1"
+    assert len(marks(charts.whisker(0, 0, 0, reach=1, mark=None, title="t"), "path")) == 2
+
+
 def test_bars_are_as_long_as_their_values():
     svg = charts.bars(["sky", "a & b"], {"FP32": [80, 40], "INT8": [20, None]}, unit="%")
     widths = [float(rect.get("width")) for rect in marks(svg, "rect")]

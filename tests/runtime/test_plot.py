@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from runtime import plot
+from runtime import plot, plot_canvas
 from runtime.plot_points import Point
 from segdata.errors import UserError
 
@@ -129,6 +129,6 @@ def test_without_accuracy_there_are_bars_of_latency(tmp_path):
 
 def test_missing_matplotlib_is_said(monkeypatch):
     plot.require()
-    monkeypatch.setattr(plot, "find_spec", lambda name: None)
+    monkeypatch.setattr(plot_canvas, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install matplotlib"):
         plot.require()

@@ -1,4 +1,4 @@
-from runtime.plot_points import Point, coordinates, pareto_front
+from runtime.plot_points import Point, coordinates, pareto_front, steps
 
 
 def test_the_front_is_what_nothing_beats():
@@ -9,3 +9,9 @@ def test_the_front_is_what_nothing_beats():
     assert front == [fast, middle, exact]
     assert coordinates(front) == ([10, 40, 90], [60, 65, 70])
     assert pareto_front([exact]) == [exact]
+
+
+def test_steps_go_across_then_up():
+    front = [Point("a", "", 10, 60), Point("b", "", 40, 65), Point("c", "", 90, 70)]
+    assert steps(front) == [(10, 60), (40, 60), (40, 65), (90, 65), (90, 70)]
+    assert steps(front[:1]) == [(10, 60)]

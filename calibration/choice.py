@@ -1,0 +1,132 @@
+"""The fastest mix of INT8 and FP16 blocks that keeps the accuracy; it measures nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from calibration.costs import Mix
+from calibration.judge import Score
+
+NOTHING: Mix = frozenset()
+
+Scores = Callable[[Sequence[Mix]], Mapping[Mix, Score]]
+Latencies = Callable[[Sequence[Mix]], Mapping[Mix, float]]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a search found.
+
+    Attributes:
+        usual: the blocks that it may choose among.
+        saves: block -> ms that INT8 saves there, all the others being in INT8.
+        idle: the blocks that save no time, alone and together.
+        scores, latencies: of every mix that was tried.
+        path: from all that pay to nothing, each step without the block that harms most per ms.
+        best: the fastest mix within the allowed drop; None where there is none.
+    """
+
+    usual: Mix
+    saves: dict[str, float]
+    idle: Mix
+    scores: dict[Mix, Score]
+    latencies: dict[Mix, float]
+    path: list[Mix] = field(default_factory=list)
+    best: Mix | None = None
+
+
+def choose(
+    usual: Collection[str],
+    harm: Mapping[str, float],
+    *,
+    score: Scores,
+    latency: Latencies,
+    lowest: float,
+    noise: Callable[[], float],
+    worth: float,
+) -> Choice:
+    """Search the mixes of `usual`.
+
+    1. A block that saves no time in INT8 leaves it, unless those blocks save some together.
+    2. Of the others, one after the other leaves, the most harmful per millisecond first. This
+       gives the curve of accuracy over latency.
+    3. To the fastest mix on it that is accurate enough, blocks come back where that keeps it so:
+       what left early may not have been to blame.
+    4. That one, all blocks and none are timed again. Nothing in INT8 is the result where INT8
+       saves less than `worth`.
+
+    Args:
+        harm: block -> what it does in INT8 alone, such as the share of labels that change.
+        score, latency: judge mixes, many at once.
+        lowest: the lowest mIoU allowed, 0..1.
+        noise: the share of a latency below which a difference is none; asked after measuring.
+        worth: the share of the latency of nothing in INT8 that INT8 has to save.
+    """
+    every: Mix = frozenset(usual)
+    singles = {block: every - {block} for block in usual}
+    times = dict(latency([NOTHING, every, *singles.values()]))
+    saves = {block: times[mix] - times[every] for block, mix in singles.items()}
+    margin = noise() * times[every]
+    idle: Mix = frozenset(block for block in usual if saves[block] <= margin)
+    trimmed = every - idle
+    if trimmed not in times:
+        times |= latency([trimmed])
+    if times[trimmed] > times[every] * (1 + noise()):
+        idle = NOTHING
+    found = Choice(every, saves, idle, {}, times)
+    found.path.extend(_path(found, harm, margin))
+    missing = [mix for mix in found.path if mix not in times]
+    times |= latency(missing)
+    found.scores.update(score([*found.path, every]))
+    return _with_best(found, score, latency, lowest, noise, worth)
+
+
+def _path(found: Choice, harm: Mapping[str, float], least: float) -> list[Mix]:
+    """From what pays to nothing; a block's saving counts as `least` at least."""
+    left = sorted(
+        found.usual - found.idle, key=lambda b: (harm[b] / max(found.saves[b], least, 1e-9), b)
+    )
+    return [frozenset(left[:count]) for count in range(len(left), -1, -1)]
+
+
+def _with_best(
+    found: Choice,
+    score: Scores,
+    latency: Latencies,
+    lowest: float,
+    noise: Callable[[], float],
+    worth: float,
+) -> Choice:
+    within = [mix for mix, result in found.scores.items() if result.miou >= lowest]
+    if not within:
+        return found
+    best = min(within, key=lambda mix: (found.latencies[mix], -found.scores[mix].agreement))
+    out = found.usual - found.idle - best
+    for block in sorted(out, key=lambda block: -found.saves[block]):
+        more = best | {block}
+        if more not in found.scores:
+            found.scores.update(score([more]))
+        if found.scores[more].miou < lowest:
+            continue
+        if more not in found.latencies:
+            found.latencies.update(latency([more]))
+        if found.latencies[more] < found.latencies[best] * (1 - noise()):
+            best = more
+    finalists, least = {NOTHING, found.usual, best}, max(worth, noise())
+    return replace(found, best=_fastest(finalists, found, latency, lowest, least))
+
+
+def _fastest(
+    finalists: set[Mix],
+    found: Choice,
+    latency: Latencies,
+    lowest: float,
+    least: float,
+) -> Mix:
+    """Of the accurate ones, measured once more: the luckiest of many measurements won so far."""
+    found.latencies.update(latency(sorted(finalists, key=len)))
+    accurate = [mix for mix in finalists if found.scores[mix].miou >= lowest]
+    best = min(accurate, key=lambda mix: found.latencies[mix])
+    no_gain = found.latencies[best] > found.latencies[NOTHING] * (1 - least)
+    return NOTHING if no_gain and NOTHING in accurate else best

@@ -1,0 +1,216 @@
+"""What a search found, as a table, as JSON and as the points of its curve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from calibration.blocks import HEADS
+from calibration.choice import NOTHING, Choice
+from calibration.clocks import Clock
+from calibration.costs import Change, Mix
+from calibration.judge import Score
+from calibration.pictures import MixPoint
+from calibration.study import Study
+from runtime.parity import aligned
+
+CHOSEN = "chosen"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished search.
+
+    Attributes:
+        study: what was searched.
+        choice: what was found.
+        alone: block -> the score with nothing but it in INT8.
+        scores: of every mix that was judged.
+        max_drop: points of mIoU that were allowed.
+        fp32_latency: of the FP32 file in ms, None where it could not run.
+        clock: what told the latencies.
+    """
+
+    study: Study
+    choice: Choice
+    alone: dict[str, Score]
+    scores: dict[Mix, Score]
+    max_drop: float
+    fp32_latency: float | None
+    clock: Clock
+
+    @property
+    def lowest(self) -> float:
+        """The lowest mIoU allowed, 0..1."""
+        return self.study.judge.reference.miou - self.max_drop / 100
+
+    @property
+    def shown(self) -> Mix:
+        """The chosen mix or, where there is none, the most accurate."""
+        scores = self.choice.scores
+        if self.choice.best is not None:
+            return self.choice.best
+        return max(scores, key=lambda mix: (scores[mix].miou, scores[mix].agreement))
+
+    @property
+    def name(self) -> str:
+        """What the curve calls the mix that is shown."""
+        named = {NOTHING: "FP16", self.choice.usual: "INT8"}
+        return named.get(self.shown, CHOSEN)
+
+    def drop(self, mix: Mix) -> float:
+        """Points of mIoU that a mix loses against FP32."""
+        return -Change.between(self.study.judge.reference, self.choice.scores[mix]).miou
+
+
+def why(result: Result, block: str) -> str:
+    """Why a block is in INT8 or is not, in a few words."""
+    choice, mix = result.choice, result.shown
+    if block == HEADS:
+        return "decide the labels"
+    if block in choice.idle:
+        return "INT8 saves no time"
+    saved = f"saves {choice.saves[block]:.2f} ms"
+    if block in mix:
+        return saved
+    if choice.best is None:
+        return "no mix is accurate enough"
+    if mix == NOTHING and result.drop(choice.path[0]) <= result.max_drop:
+        return "INT8 saves no time as a whole"
+    changed = 100 * (1 - result.alone[block].agreement)
+    return f"{saved} but changes {changed:.2f} % of the labels"
+
+
+def report(result: Result) -> str:
+    """The blocks, the formats side by side, and the verdict."""
+    return "\n\n".join((_blocks(result), _formats(result), verdict(result)))
+
+
+def _blocks(result: Result) -> str:
+    lines = []
+    fp16 = result.choice.scores[NOTHING]
+    for block, layers in result.study.mixes.blocks.items():
+        form = "INT8" if block in result.shown else "FP16"
+        alone = result.alone.get(block)
+        cells = ("-", "-", "-")
+        if alone:
+            change = Change.between(fp16, alone)
+            saves = result.choice.saves[block]
+            cells = (f"{saves:.2f}", f"{change.miou:+.2f}", f"{100 * alone.agreement:.2f}")
+        lines.append((block, form, str(len(layers)), *cells, why(result, block)))
+    head = ("block", "format", "layers", "saves ms", "alone Δ points", "same labels %", "why")
+    return aligned(head, lines, left=2)
+
+
+def _formats(result: Result) -> str:
+    head = ("version", result.clock.what, "ratio", "mIoU %", "Δ points", "same labels %")
+    lines = []
+    fp16 = result.choice.latencies[NOTHING]
+    for name, latency, score in _versions(result):
+        change = Change.between(result.study.judge.reference, score)
+        lines.append(
+            (
+                name,
+                "-" if latency is None else f"{latency:.2f}",
+                "-" if latency is None else f"{latency / fp16:.3f}",
+                f"{100 * score.miou:.2f}",
+                f"{change.miou:+.2f}",
+                f"{100 * score.agreement:.2f}",
+            )
+        )
+    return aligned(head, lines)
+
+
+def _versions(result: Result) -> Iterator[tuple[str, float | None, Score]]:
+    choice = result.choice
+    yield "FP32", result.fp32_latency, result.study.judge.reference
+    yield "FP16", choice.latencies[NOTHING], choice.scores[NOTHING]
+    yield "INT8", choice.latencies[choice.usual], choice.scores[choice.usual]
+    if result.shown not in (NOTHING, choice.usual):
+        name = CHOSEN if choice.best is not None else "best found"
+        yield name, choice.latencies[result.shown], choice.scores[result.shown]
+
+
+def verdict(result: Result) -> str:
+    """The result as one line."""
+    choice, mix = result.choice, result.shown
+    drop = f"{result.drop(mix):+.2f} points of {result.max_drop:g} allowed"
+    if choice.best is None:
+        return (
+            f"nothing keeps within {result.max_drop:g} points; the best found loses {drop}, with "
+            f"{_count(mix, choice)} in INT8: allow more, or keep FP32"
+        )
+    ratio = choice.latencies[NOTHING] / choice.latencies[mix]
+    if mix == NOTHING:
+        least = f"{100 * max(result.clock.worth, result.clock.noise):.0f} %"
+        return f"FP16 wins here: no INT8 mix within the drop saves {least}; FP16 loses {drop}"
+    return f"{_count(mix, choice)} in INT8: {ratio:.2f} times as fast as FP16, loses {drop}"
+
+
+def _count(mix: Mix, choice: Choice) -> str:
+    return f"{len(mix)} of {len(choice.usual)} blocks"
+
+
+def caption(result: Result) -> str:
+    """What was measured on what, for the lines under the picture."""
+    others, own = result.study.key["held_out"], result.study.calibration
+    return (
+        f"{result.study.file.path.name}. Labels on {result.study.judge.backend}: "
+        f"{len(others['images'])} images of {others['data']} that no range comes from. Ranges by "
+        f"{own['method']} on {len(own['images'])} images of {own['data']}."
+    )
+
+
+def curve(result: Result) -> list[MixPoint]:
+    """Every mix whose latency and accuracy are known, and FP32."""
+    choice = result.choice
+    named = {NOTHING: "FP16", choice.usual: "INT8", result.shown: result.name}
+    points = [
+        MixPoint(
+            named.get(mix, f"{len(mix)} blocks"),
+            latency,
+            choice.scores[mix].miou,
+            tuple(sorted(mix)),
+        )
+        for mix, latency in choice.latencies.items()
+        if mix in choice.scores
+    ]
+    if result.fp32_latency is None:
+        return points
+    return [MixPoint("FP32", result.fp32_latency, result.study.judge.reference.miou), *points]
+
+
+def document(result: Result) -> dict[str, Any]:
+    """The result for JSON."""
+    choice = result.choice
+    return {
+        "max_drop_points": result.max_drop,
+        "latency": result.clock.what,
+        "noise": result.clock.noise,
+        "verdict": verdict(result),
+        "chosen": None if choice.best is None else sorted(choice.best),
+        "versions": [
+            {"name": name, "ms": latency, "miou": score.miou, "agreement": score.agreement}
+            for name, latency, score in _versions(result)
+        ],
+        "blocks": [
+            {
+                "block": block,
+                "format": "int8" if block in result.shown else "fp16",
+                "layers": len(layers),
+                "saves_ms": choice.saves.get(block),
+                "alone": _plain(result.alone.get(block)),
+                "why": why(result, block),
+            }
+            for block, layers in result.study.mixes.blocks.items()
+        ],
+        "curve": [
+            {"name": point.name, "ms": point.latency, "miou": point.miou, "int8": point.blocks}
+            for point in curve(result)
+        ],
+    }
+
+
+def _plain(score: Score | None) -> dict[str, float] | None:
+    return None if score is None else {"miou": score.miou, "agreement": score.agreement}
