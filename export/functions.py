@@ -11,9 +11,11 @@ from torch import nn
 from export.deform_attention import DeformableSamplingNode, deform_attention_function
 from export.deform_conv import ModulatedDeformConvNode, modulated_deform_conv_function
 from export.prototype_attention import PrototypeAttentionNode, prototype_attention_function
+from export.ranges import RangeNode
 from plugins import DEFORMABLE_ATTENTION, DEFORMABLE_CONVOLUTION, DOMAIN, OP_TYPE
 from train.models.deform_conv import DeformConvolution
 from train.models.emca import PrototypeAttention
+from train.models.fake_quantize import ActivationQuantizer, WeightQuantizer
 from train.models.msdeform import DeformableSampling
 
 DOMAIN_VERSION = 1
@@ -34,11 +36,15 @@ def _node(module: nn.Module) -> nn.Module | None:
         return DeformableSamplingNode()
     if isinstance(module, DeformConvolution):
         return ModulatedDeformConvNode(module)
+    if isinstance(module, ActivationQuantizer):
+        return RangeNode(module)
+    if isinstance(module, WeightQuantizer):
+        return nn.Identity()
     return None
 
 
 def with_custom_ops(model: nn.Module) -> nn.Module:
-    """A copy in which every module that has a custom op is a node of it."""
+    """A copy in which every module that has a custom op is a node of it, and weights are exact."""
     model = copy.deepcopy(model)
     for module in list(model.modules()):
         for name, child in module.named_children():

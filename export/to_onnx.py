@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 import re
@@ -18,6 +19,7 @@ from onnx import ModelProto
 from export.functions import with_custom_ops
 from export.parity import REQUIRED_AGREEMENT, check_parity
 from export.passes import finish
+from export.ranges import take_ranges
 from export.wrapper import OUTPUTS, DeployModel
 from segdata.card import HEAD_ORDERS, HEADS, ModelCard
 from segdata.classes import IGNORE_INDEX
@@ -26,6 +28,7 @@ from segdata.errors import UserError
 from segdata.files import atomic_path, sha256
 from segdata.preprocess import MEAN, STD
 from train.checkpoint import Checkpoint
+from train.models.fake_quantize import remove_quantizers
 from train.models.mask2former import Mask2Former
 from train.sources import load_source
 
@@ -97,7 +100,8 @@ def export_checkpoint(
     file = export_model(model, size=size, dynamic_batch=dynamic_batch, opset=opset)
     fingerprint = sha256(Path(checkpoint)) if Path(checkpoint).is_file() else digest(source.model)
     card = model_card(source, fingerprint, size=size, head=head, head_order=head_order)
-    finish(file, card)
+    finish(file, dataclasses.replace(card, ranges=take_ranges(file)))
+    remove_quantizers(model)  # the file is in FP32
     parity = check_parity(model, file, size=size)
     print(
         f"onnxruntime against PyTorch on two other images: largest difference "

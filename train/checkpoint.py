@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,13 @@ from train.config import Config, from_dict
 from train.models import build_model
 from train.models.network import Network
 from train.pickles import load_tensors
+from train.quantize import quantize
+
+log = logging.getLogger(__name__)
 
 FORMAT = "emca-checkpoint"
 VERSION = 1
+FREE_ON_RESUME = ("workers", "eval_every", "save_every")
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,15 @@ class Checkpoint:
     """What it was before, where it was not trained here."""
 
     def build(self) -> Network:
-        """The network with these weights, in evaluation mode.
+        """The network with these weights, in evaluation mode; rounding where it trained so.
 
         Raises:
             UserError: the weights do not fit the configuration.
         """
         config = dataclasses.replace(self.config.model, backbone_weights="")
         model = build_model(config, num_classes=len(self.classes))
+        if self.config.quantize:
+            quantize(model)
         load_weights(model, self.model)
         return model.eval()
 
@@ -128,3 +135,31 @@ def parse_checkpoint(tree: dict[str, Any], path: Path) -> Checkpoint:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"'{path}' is no complete checkpoint: {error}") from None
+
+
+def find_previous(config: Config, out: Path, *, resume: bool) -> Checkpoint | None:
+    """The run in `out` that is to be continued, if there is one.
+
+    Raises:
+        UserError: there is one but `resume` is false, or it was trained with another configuration.
+    """
+    for leftover in out.glob(".*.part.pth"):  # of a run that was killed while it wrote
+        leftover.unlink()
+    path = out / "last.pth"
+    if not path.exists():
+        if resume:
+            log.info("nothing to resume in %s: starting", out)
+        return None
+    if not resume:
+        raise UserError(f"'{out}' already holds a run; continue it with --resume or choose --out")
+    previous = load_checkpoint(path)
+    if previous.training is None:
+        raise UserError(f"'{path}' holds weights alone, no state to resume from")
+    ours, theirs = dataclasses.asdict(config), dataclasses.asdict(previous.config)
+    for key, value in ours.items():
+        if value != theirs[key] and key not in FREE_ON_RESUME:
+            raise UserError(
+                f"cannot resume '{path}': it was trained with {key}={theirs[key]}, not {value}; "
+                "give the same or choose another --out"
+            )
+    return previous

@@ -25,6 +25,7 @@ CHOICES = {
     "model.interaction": ("product", "identity"),
     "schedule": ("poly", "cosine"),
     "precision": ("auto", "fp32", "fp16", "bf16"),
+    "quantize": ("", "int8"),
 }
 
 # What every number must reach; the floats in OPEN must exceed it.
@@ -51,6 +52,9 @@ LEAST = {
     "loss.num_points": 1,
     "loss.oversample_ratio": 1,
     "loss.importance_ratio": 0,
+    "distill.class_weight": 0,
+    "distill.mask_weight": 0,
+    "distill.dice_weight": 0,
     "iterations": 0,
     "batch_size": 1,
     "learning_rate": 0,
@@ -107,6 +111,15 @@ class LossConfig:
 
 
 @dataclass
+class DistillConfig:
+    """Weights of the teacher's terms; as those of the labels."""
+
+    class_weight: float = 2.0
+    mask_weight: float = 5.0
+    dice_weight: float = 5.0
+
+
+@dataclass
 class AugmentConfig:
     """Sizes are (height, width) in pixels."""
 
@@ -126,8 +139,11 @@ class Config:
     val_data: str = "scenes::val"
     eval_size: tuple[int, int] = (512, 512)
     init: str = ""  # a checkpoint of any supported kind whose weights to start from
+    quantize: str = ""  # int8: round as an INT8 file will, so that the weights adapt to it
+    teacher: str = ""  # a checkpoint of any supported kind with queries to learn from; empty: none
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     iterations: int = 160_000
     batch_size: int = 16  # of all processes together
@@ -238,7 +254,8 @@ def set_key(config: Config, key: str, value: Any) -> None:
         known = [known for known, _ in _flatten(dataclasses.asdict(Config()))]
         raise UserError(f"unknown configuration key '{key}'{nearest(key, known)}")
     if value not in CHOICES.get(key, (value,)):
-        raise UserError(f"{key}={value}: must be one of {', '.join(CHOICES[key])}")
+        names = ", ".join(choice or "nothing" for choice in CHOICES[key])
+        raise UserError(f"{key}={value}: must be one of {names}")
     setattr(target, name, _convert(key, value, hints[name]))
 
 

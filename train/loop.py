@@ -18,9 +18,10 @@ from tqdm import tqdm
 from segdata.datasets import open_dataset
 from segdata.errors import UserError
 from segdata.metrics import ConfusionMatrix
-from train.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
+from train.checkpoint import Checkpoint, find_previous, load_weights, save_checkpoint
 from train.config import Config
 from train.data import Batch, PositionSampler, SampleStream, raising, training_loader
+from train.distill import Distillation, load_teacher
 from train.evaluate import evaluate
 from train.initialise import initialise
 from train.log import Meter, MetricsLog
@@ -34,12 +35,13 @@ from train.optimizer import (
     set_learning_rate,
 )
 from train.precision import make_accelerator
+from train.quantize import quantize
+from train.ranges import OBSERVED_BATCHES, agree, follow, observe
 from train.sources import load_source
 
 log = logging.getLogger(__name__)
 
 LOG_EVERY = 20
-FREE_ON_RESUME = ("workers", "eval_every", "save_every")
 
 
 class Trainer:
@@ -58,7 +60,7 @@ class Trainer:
                 f"train_data {config.train_data} and val_data {config.val_data} "
                 "have different classes"
             )
-        previous = _find_previous(config, out, resume=resume)
+        previous = find_previous(config, out, resume=resume)
         self.accelerator = make_accelerator(config.precision)
         if config.batch_size % self.accelerator.num_processes:
             raise UserError(
@@ -75,6 +77,7 @@ class Trainer:
         self.plain_model = self.accelerator.unwrap_model(self.model)
         self.loss = build_loss(config, num_classes=len(self.taxonomy.classes))
         self.loss.to(self.accelerator.device)
+        self.distillation = self._distillation() if config.teacher else None
         self.average = (
             WeightAverage(self.plain_model, config.ema_decay) if config.ema_decay else None
         )
@@ -85,20 +88,33 @@ class Trainer:
     def _network(self, previous: Checkpoint | None) -> nn.Module:
         """Continued from `previous`, started from `init`, or new."""
         config = self.config
+        if config.quantize and not config.init:
+            raise UserError(
+                f"quantize={config.quantize} fine-tunes a trained model; give it as init=CHECKPOINT"
+            )
         weights = "" if previous else config.model.backbone_weights
         model = build_model(
             dataclasses.replace(config.model, backbone_weights=weights),
             num_classes=len(self.taxonomy.classes),
         )
         if previous:
+            if config.quantize:
+                quantize(model)
             load_weights(model, previous.model)
         elif config.init:
             source = load_source(config.init, tell=log.info)
             log.info(initialise(model, source.model, config.init))
+            if config.quantize:
+                quantize(model)
         else:
             kind = f"pretrained ({weights})" if weights else "random"
             log.info("backbone %s: %s weights", config.model.backbone, kind)
         return model
+
+    def _distillation(self) -> Distillation:
+        teacher = load_teacher(self.config, self.taxonomy.classes)
+        teacher = self.accelerator.prepare_model(teacher, evaluation_mode=True)
+        return Distillation(teacher=teacher, config=self.config)
 
     def run(self) -> None:
         """Train to the end, evaluating and saving on the way.
@@ -107,11 +123,20 @@ class Trainer:
             UserError: the loss is not finite; the checkpoints on disk stay as they were.
         """
         main = self.accelerator.is_main_process
+        if self.config.quantize and not self.start:
+            self._observe()
         if main and self.config.iterations == 0:
             self._save("model.pth", 0, training=False)
         with MetricsLog(self.out, start=self.start) if main else nullcontext() as metrics:
             self._train(metrics)
         self.accelerator.end_training()
+
+    def _observe(self) -> None:
+        """Find the ranges of INT8 on the first batches."""
+        batches = self._batches(OBSERVED_BATCHES)
+        observe(self.plain_model, batches, self.accelerator)
+        if self.average:  # which began without them
+            self.average = WeightAverage(self.plain_model, self.config.ema_decay)
 
     def _train(self, metrics: MetricsLog | None) -> None:
         config = self.config
@@ -122,7 +147,8 @@ class Trainer:
             disable=None if metrics else True,
         )
         meter = Meter()
-        for step, batch in meter.timed(raising(self._batches()), start=self.start):
+        batches = raising(self._batches(config.iterations))
+        for step, batch in meter.timed(batches, start=self.start):
             meter.add(self._step(step, batch))
             done = step + 1
             last = done == config.iterations
@@ -138,11 +164,12 @@ class Trainer:
             bar.update()
         bar.close()
 
-    def _batches(self) -> DataLoader[Batch]:
+    def _batches(self, steps: int) -> DataLoader[Batch]:
+        """Those from the step to start with up to a number of steps."""
         accelerator = self.accelerator
         sampler = PositionSampler(
             start=self.start,
-            steps=self.config.iterations,
+            steps=steps,
             batch_size=self.config.batch_size,
             process=accelerator.process_index,
             processes=accelerator.num_processes,
@@ -165,8 +192,12 @@ class Trainer:
         torch.manual_seed(self.config.seed + place)
         device = self.accelerator.device
         set_learning_rate(self.optimizer, learning_rate(self.config, step))
-        predictions = self.model(batch.images.to(device, non_blocking=True))
+        follow(self.plain_model, step / self.config.iterations)
+        images = batch.images.to(device, non_blocking=True)
+        predictions = self.model(images)
         terms = self.loss(predictions, batch.labels.to(device, non_blocking=True), batch.seeds)
+        if self.distillation:
+            terms |= self.distillation(predictions, images, batch.seeds)
         total = torch.stack(list(terms.values())).sum()
         values = {name: value.item() for name, value in terms.items()}
         values["loss"] = sum(values.values())
@@ -179,6 +210,7 @@ class Trainer:
             self._require_finite("gradient", float(norm), step)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        agree(self.plain_model, self.accelerator)
         if self.average:
             self.average.update(self.plain_model, step)
         return values
@@ -248,7 +280,7 @@ class Trainer:
         )
 
     def _restore(self, previous: Checkpoint) -> None:
-        assert previous.training is not None  # see _find_previous
+        assert previous.training is not None  # see find_previous
         self.optimizer.load_state_dict(previous.training["optimizer"])
         if self.average:
             self.average.state = {
@@ -260,26 +292,3 @@ class Trainer:
         self.start = previous.iterations
         self.best = previous.miou if previous.miou is not None else -1.0
         log.info("resuming at step %d of %d", self.start, self.config.iterations)
-
-
-def _find_previous(config: Config, out: Path, *, resume: bool) -> Checkpoint | None:
-    for leftover in out.glob(".*.part.pth"):  # of a run that was killed while it wrote
-        leftover.unlink()
-    path = out / "last.pth"
-    if not path.exists():
-        if resume:
-            log.info("nothing to resume in %s: starting", out)
-        return None
-    if not resume:
-        raise UserError(f"'{out}' already holds a run; continue it with --resume or choose --out")
-    previous = load_checkpoint(path)
-    if previous.training is None:
-        raise UserError(f"'{path}' holds weights alone, no state to resume from")
-    ours, theirs = dataclasses.asdict(config), dataclasses.asdict(previous.config)
-    for key, value in ours.items():
-        if value != theirs[key] and key not in FREE_ON_RESUME:
-            raise UserError(
-                f"cannot resume '{path}': it was trained with {key}={theirs[key]}, not {value}; "
-                "give the same or choose another --out"
-            )
-    return previous

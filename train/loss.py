@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from segdata.classes import IGNORE_INDEX
 from train.config import LossConfig
-from train.matcher import assign, matching_cost, sample_labels, sample_points
+from train.matcher import assign, matching_cost
 from train.models.decoder import Predictions
+from train.points import sample_labels, sample_points, uncertain_points
 
 
 class Matches(NamedTuple):
@@ -102,7 +103,7 @@ class MaskLoss(nn.Module):
             reduction="none",
         )
         weight = self.class_weight[target].sum(dim=(1, 2))
-        return (loss.view_as(target).sum(dim=(1, 2)) / _mean_over_processes(weight)).sum()
+        return (loss.view_as(target).sum(dim=(1, 2)) / mean_over_processes(weight)).sum()
 
     def _mask_losses(
         self,
@@ -116,43 +117,39 @@ class MaskLoss(nn.Module):
         truth = labels.new_zeros(points.shape[:2])
         for image, generator in enumerate(generators):
             of_image = (matches.image == image).nonzero().squeeze(1)
-            points[of_image] = self._uncertain_points(matched[of_image], generator)
+            points[of_image] = uncertain_points(
+                matched[of_image], config=self.config, generator=generator
+            )
             truth[of_image] = sample_labels(labels[image], points[of_image])
         logits = sample_points(matched, points).squeeze(1)
         valid = (truth != IGNORE_INDEX).float()
         target = (truth == matches.category.unsqueeze(1)).float()
         bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
         bce = (bce * valid).sum(1) / valid.sum(1).clamp(min=1)
-        probability = logits.sigmoid() * valid
-        overlap = 2 * (probability * target).sum(1)
-        dice = 1 - (overlap + 1) / (probability.sum(1) + target.sum(1) + 1)
+        dice = dice_loss(logits.sigmoid() * valid, target)
         # Every round matches the same number of masks.
         rounds = mask_logits.shape[0]
-        count = _mean_over_processes(matched.new_tensor(len(matched) / rounds)).clamp(min=1)
+        count = mean_over_processes(matched.new_tensor(len(matched) / rounds)).clamp(min=1)
         return bce.sum() / count, dice.sum() / count
 
-    @torch.no_grad()
-    def _uncertain_points(self, masks: Tensor, generator: torch.Generator) -> Tensor:
-        """Mostly places where a mask is near its decision boundary; SxPx2 for masks Sx1xhxw."""
-        total = self.config.num_points
-        candidates = torch.rand(
-            len(masks),
-            int(total * self.config.oversample_ratio),
-            2,
-            device=masks.device,
-            generator=generator,
-        )
-        certainty = sample_points(masks, candidates).squeeze(1).abs()
-        important = int(total * self.config.importance_ratio)
-        nearest = certainty.topk(important, dim=1, largest=False, sorted=False).indices
-        chosen = candidates.gather(1, nearest.unsqueeze(-1).expand(-1, -1, 2))
-        rest = torch.rand(
-            len(masks), total - important, 2, device=masks.device, generator=generator
-        )
-        return torch.cat((chosen, rest), dim=1)
+
+def dice_loss(probability: Tensor, target: Tensor) -> Tensor:
+    """Soft dice loss, written so that it is zero where soft targets are met.
+
+    On targets in {0, 1} it is 1 - (2 p.t + 1) / (|p| + |t| + 1); the usual form of it would drive
+    probabilities beyond softer ones (Wang et al., MICCAI 2023, arXiv 2303.16296).
+
+    Args:
+        probability, target: SxN in 0..1.
+
+    Returns:
+        S values in 0..1.
+    """
+    total = probability.sum(1) + target.sum(1)
+    return (probability - target).abs().sum(1) / (total + 1)
 
 
-def _mean_over_processes(value: Tensor) -> Tensor:
+def mean_over_processes(value: Tensor) -> Tensor:
     """The mean of a normaliser over all processes, so that averaged gradients come out exact."""
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         value = value.clone()

@@ -1,4 +1,4 @@
-"""Hungarian matching of predicted masks to the classes present in an image."""
+"""Hungarian matching of predicted masks to the classes of an image, or to a teacher's masks."""
 
 from __future__ import annotations
 
@@ -6,34 +6,6 @@ import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
-
-
-def sample_points(maps: Tensor, points: Tensor) -> Tensor:
-    """Bilinear samples of maps at relative places.
-
-    Args:
-        maps: SxCxHxW. points: SxPx2, (x, y) in 0..1.
-
-    Returns:
-        SxCxP.
-    """
-    grid = (2 * points - 1).unsqueeze(2).to(maps.dtype)
-    return F.grid_sample(maps, grid, align_corners=False).squeeze(3)
-
-
-def sample_labels(label: Tensor, points: Tensor) -> Tensor:
-    """The label under each point.
-
-    Args:
-        label: HxW integers. points: ...x2, (x, y) in 0..1.
-
-    Returns:
-        Integers of shape points.shape[:-1].
-    """
-    height, width = label.shape
-    x = (points[..., 0] * width).long().clamp_(0, width - 1)
-    y = (points[..., 1] * height).long().clamp_(0, height - 1)
-    return label[y, x]
 
 
 @torch.no_grad()
@@ -58,8 +30,30 @@ def matching_cost(
     Returns:
         PxMxT.
     """
-    mask_logits = mask_logits.float()
     class_cost = -class_logits.float().softmax(-1)[..., classes]
+    masks = mask_cost(mask_logits, target, valid, mask_weight=mask_weight, dice_weight=dice_weight)
+    return class_weight * class_cost + masks
+
+
+@torch.no_grad()
+def mask_cost(
+    mask_logits: Tensor,
+    target: Tensor,
+    valid: Tensor,
+    *,
+    mask_weight: float,
+    dice_weight: float,
+) -> Tensor:
+    """What it costs to give each query's mask to each target: BCE and dice.
+
+    Args:
+        mask_logits: PxMxN at N sampled points.
+        target: TxN in 0..1. valid: N, 0 where a point does not count.
+
+    Returns:
+        PxMxT.
+    """
+    mask_logits = mask_logits.float()
     # BCE(x, t) = softplus(x) - x t, so its sum over points is two matrix products.
     target = target * valid
     background = F.softplus(mask_logits) @ valid
@@ -68,7 +62,7 @@ def matching_cost(
     overlap = 2 * probability @ target.t()
     total = probability.sum(-1, keepdim=True) + target.sum(-1)
     dice = 1 - (overlap + 1) / (total + 1)
-    return class_weight * class_cost + mask_weight * bce + dice_weight * dice
+    return mask_weight * bce + dice_weight * dice
 
 
 def assign(cost: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,8 +72,8 @@ def assign(cost: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         cost: PxMxT.
 
     Returns:
-        Three vectors of equal length: prediction round, query, position among the T classes.
-        Where T > M, only M classes are assigned.
+        Three vectors of equal length: prediction round, query, position among the T targets.
+        Where T > M, only M targets are assigned.
     """
     rounds, queries, targets = [], [], []
     # A broken cost is assigned anyhow, so that the loss becomes NaN and the loop can say so.

@@ -165,6 +165,70 @@ def test_init_of_nothing_that_fits_is_an_error(tiny, tmp_path):
     assert not (tmp_path / "run" / "last.pth").exists()
 
 
+@pytest.fixture
+def untrained(tiny, tmp_path):
+    """A checkpoint to start from."""
+    Trainer(dataclasses.replace(tiny, iterations=0), tmp_path / "start", resume=False).run()
+    return tmp_path / "start" / "model.pth"
+
+
+def ranges_of(state):
+    return {name: value for name, value in state.items() if name.endswith("quantizer.range")}
+
+
+def test_quantised_training_starts_from_a_model_and_resumes_exactly(tiny, tmp_path, untrained):
+    tiny.quantize, tiny.eval_every, tiny.ema_decay = "int8", 0, 0.9
+    with pytest.raises(UserError, match="quantize=int8 fine-tunes a trained model; give it as ini"):
+        Trainer(tiny, tmp_path / "none", resume=False)
+    tiny.init = str(untrained)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    Trainer(tiny, whole, resume=False).run()
+    trainer = Trainer(tiny, stopped, resume=False)
+    real = trainer._step
+
+    def breaking(step, batch):
+        if step == 2:  # while ranges follow the weights
+            raise KeyboardInterrupt
+        return real(step, batch)
+
+    trainer._step = breaking
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    early = ranges_of(weights(stopped))
+    Trainer(tiny, stopped, resume=True).run()
+
+    last, again = load_checkpoint(whole / "last.pth"), load_checkpoint(stopped / "last.pth")
+    for key, value in last.model.items():
+        assert torch.equal(value, again.model[key]), key
+        assert torch.equal(last.training["average"][key], again.training["average"][key]), key
+    ranges = ranges_of(last.model)
+    assert len(ranges) > 50
+    assert all(value > 0 for value in ranges.values())
+    assert any(value != early[name] for name, value in ranges.items())
+    averaged = ranges_of(load_checkpoint(whole / "model.pth").model)
+    for name, value in ranges.items():
+        torch.testing.assert_close(averaged[name], value, rtol=0.1, atol=0)
+
+
+def test_no_steps_of_quantised_training_find_the_ranges_alone(tiny, tmp_path, untrained, caplog):
+    tiny.iterations, tiny.init, tiny.quantize = 0, str(untrained), "int8"
+    Trainer(tiny, tmp_path / "run", resume=False).run()
+    source = load_checkpoint(untrained)
+    found = load_checkpoint(tmp_path / "run" / "model.pth")
+    ranges = ranges_of(found.model)
+    assert found.model.keys() - source.model.keys() == ranges.keys()
+    assert all(torch.equal(value, found.model[name]) for name, value in source.model.items())
+    assert all(value > 0 for value in ranges.values())
+    image = torch.randint(0, 256, (1, 3, 64, 64)).float()
+    rounded, exact = (file.build()(image).mask_logits for file in (found, source))
+    assert 0 < (rounded - exact).abs().max() < exact.abs().max()
+
+    tiny.init, tiny.quantize = str(tmp_path / "run" / "model.pth"), ""
+    caplog.set_level(logging.INFO)
+    Trainer(tiny, tmp_path / "float", resume=False)
+    assert f"{len(source.model)} of {len(source.model)} tensors taken" in caplog.text
+
+
 def test_no_steps_write_an_untrained_model(tiny, tmp_path, caplog):
     tiny.iterations = 0
     with caplog.at_level(logging.INFO):
@@ -196,7 +260,7 @@ import yaml, pathlib
 config = from_dict(yaml.safe_load(open(sys.argv[1])))
 out = pathlib.Path(sys.argv[2])
 trainer = Trainer(config, out, resume=False)
-batch = next(iter(trainer._batches()))
+batch = next(iter(trainer._batches(1)))
 trainer.optimizer.zero_grad = lambda *a, **k: None
 trainer._step(0, batch)
 if trainer.accelerator.is_main_process:
@@ -208,6 +272,9 @@ trainer.accelerator.end_training()
 
 def test_two_processes_have_the_gradients_of_one_with_the_whole_batch(tiny, tmp_path):
     tiny.freeze_norm, tiny.gradient_clip = True, 0.0
+    teacher = dataclasses.replace(tiny, iterations=0, seed=7)
+    Trainer(teacher, tmp_path / "teacher", resume=False).run()
+    tiny.teacher = str(tmp_path / "teacher" / "model.pth")
     command(tiny, tmp_path, tmp_path)
     probe = tmp_path / "probe.py"
     probe.write_text(PROBE)

@@ -5,7 +5,7 @@ from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 
 from segdata.classes import IGNORE_INDEX
 from train.config import LossConfig
-from train.loss import MaskLoss
+from train.loss import MaskLoss, dice_loss
 from train.models.decoder import Predictions
 
 CLASSES, QUERIES, ROUNDS = 5, 8, 3
@@ -90,6 +90,15 @@ def test_the_right_answer_costs_next_to_nothing():
     )
     for name, value in loss_of(right, y).items():
         assert value < 0.05 * loss_of(p, y)[name], name
+
+
+def test_dice_is_the_usual_one_on_hard_targets_and_zero_where_soft_ones_are_met():
+    torch.manual_seed(3)
+    p, hard, soft = torch.rand(4, 50), (torch.rand(4, 50) > 0.5).float(), torch.rand(4, 50)
+    usual = 1 - (2 * (p * hard).sum(1) + 1) / (p.sum(1) + hard.sum(1) + 1)
+    torch.testing.assert_close(dice_loss(p, hard), usual)
+    assert (dice_loss(soft, soft) == 0).all()
+    assert (dice_loss(soft.round(), soft) > 0.1).all()
 
 
 def test_unlabelled_pixels_do_not_count():

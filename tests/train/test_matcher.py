@@ -3,16 +3,7 @@ import itertools
 import torch
 import torch.nn.functional as F
 
-from train.matcher import assign, matching_cost, sample_labels, sample_points
-
-
-def test_samples_at_pixel_centres_are_the_pixels():
-    maps = torch.rand(2, 3, 4, 5)
-    y, x = torch.meshgrid((torch.arange(4) + 0.5) / 4, (torch.arange(5) + 0.5) / 5, indexing="ij")
-    points = torch.stack((x, y), dim=-1).view(1, 20, 2).expand(2, -1, -1)
-    torch.testing.assert_close(sample_points(maps, points), maps.flatten(2))
-    label = torch.randint(0, 9, (4, 5))
-    assert torch.equal(sample_labels(label, points[0]), label.flatten())
+from train.matcher import assign, mask_cost, matching_cost
 
 
 def test_the_cost_is_the_published_formula():
@@ -42,6 +33,18 @@ def test_the_cost_is_the_published_formula():
             + 3 * (1 - (2 * (s * y).sum() + 1) / (s.sum() + y.sum() + 1))
         )
         torch.testing.assert_close(cost[p, m, t], expected)
+
+
+def test_the_cost_of_soft_masks():
+    torch.manual_seed(2)
+    masks, target = torch.randn(1, 4, 40), torch.rand(3, 40)
+    cost = mask_cost(masks, target, torch.ones(40), mask_weight=5, dice_weight=3)
+    for m, t in itertools.product(range(4), range(3)):
+        s, y = masks[0, m].sigmoid(), target[t]
+        expected = 5 * F.binary_cross_entropy_with_logits(masks[0, m], y) + 3 * (
+            1 - (2 * (s * y).sum() + 1) / (s.sum() + y.sum() + 1)
+        )
+        torch.testing.assert_close(cost[0, m, t], expected)
 
 
 def test_the_assignment_is_the_cheapest():

@@ -60,6 +60,12 @@ class FeatureMaps(nn.Module):
         self.model = model
         self.channels = channels
 
+    @property
+    def residuals(self) -> list[str]:
+        """What a ResNet adds to the last convolution of each block."""
+        paths = [path for path, _ in self.model.named_modules()]
+        return [f"model.{path}" for path in paths if path.endswith(".shortcut")]
+
     def forward(self, image: Tensor) -> list[Tensor]:
         """Bx3xHxW -> four maps BxCxhxw."""
         if isinstance(self.model, SegformerModel):

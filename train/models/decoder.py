@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -95,7 +95,8 @@ class MaskedDecoder(nn.Module):
         mask_dim: channels of the mask features.
         num_layers: rounds L; round i looks at level i % 3, coarsest first.
         project_levels: 1x1 convolution on each level even where in_dim equals dim.
-        cross_attention: builds one cross-attention block; called once per round.
+        cross_attention: builds one cross-attention block; called once per round. Its attribute
+            `query_layer` names what projects the queries.
     """
 
     def __init__(
@@ -137,6 +138,13 @@ class MaskedDecoder(nn.Module):
         self.mask_embed = MLP(dim=dim, out_dim=mask_dim, depth=3)
         self.mask_product = MaskProduct()
         self._initialise()
+
+    @property
+    def float_layers(self) -> tuple[str, ...]:
+        """What INT8 leaves alone: the heads, and what exporters compute: the queries of round 0."""
+        first = self.transformer_cross_attention_layers[0]
+        constant = f"transformer_cross_attention_layers.0.{first.query_layer}"
+        return "class_embed", "mask_embed", constant
 
     def _initialise(self) -> None:
         for layers in (self.transformer_self_attention_layers, self.transformer_ffn_layers):
@@ -205,6 +213,8 @@ class MaskedDecoder(nn.Module):
 
 class MaskedCrossAttention(nn.Module):
     """Mask2Former's own cross-attention: softmax over the visible tokens of all positions."""
+
+    query_layer: ClassVar = "multihead_attn.query"
 
     def __init__(self, *, dim: int, num_heads: int, pre_norm: bool) -> None:
         super().__init__()

@@ -6,6 +6,8 @@ parameter names follow that work's released code, so its weights load.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -102,6 +104,8 @@ class PrototypeCrossAttention(nn.Module):
         prototype: "argmax" (EMCA) or "mean" (ablation).
         interaction: "product" (EMCA) or "identity" (ablation: the prototype alone goes on).
     """
+
+    query_layer: ClassVar = "query_proj"
 
     def __init__(
         self,

@@ -6,6 +6,8 @@ and attends to all of it; the pyramid serves nothing but the mask features.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -173,6 +175,14 @@ class MaskFormerDecoder(nn.Module):
         mask_dim: channels of the mask features.
         dropout: of every residual branch, in training.
     """
+
+    # The queries of the first layer are the same for every image: exporters compute them.
+    float_layers: ClassVar = (
+        "class_embed",
+        "mask_embed",
+        "layers.0.self_attn",
+        "layers.0.cross_attn.q_proj",
+    )
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ Deformable DETR (Zhu et al., ICLR 2021, arXiv 2010.04159) as Mask2Former (arXiv 
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +60,8 @@ class DeformableSampling(nn.Module):
 
 class DeformableAttention(nn.Module):
     """Every position attends to a few places near itself on every level."""
+
+    float_layers: ClassVar = ("sampling_offsets", "attention_weights")
 
     def __init__(self, *, dim: int, num_heads: int) -> None:
         super().__init__()

@@ -17,6 +17,9 @@ class Network(nn.Module):
     `forward` takes Bx3xHxW RGB in 0..255, any dtype, any size from 32x32. In training its
     predictions hold what the loss wants besides, in evaluation the result alone.
 
+    A network and its parts may tell `train.quantize` names of submodules: `float_layers`, which
+    INT8 leaves in floating point, and `residuals`, whose output is added to a convolution's.
+
     Attributes:
         align_corners: how maps are brought to the size of the image, as `F.interpolate` means it.
     """

@@ -5,6 +5,8 @@ Parameters are named as in the released code, so its weights load.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from segdata.errors import UserError
@@ -35,6 +37,8 @@ class Squeeze(nn.Module):
 class SelfModulation(nn.Module):
     """Context-based self-modulation: channels weighted by what the whole image holds."""
 
+    float_layers: ClassVar = ("mlp",)
+
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.mlp = nn.Sequential(Squeeze(dim), nn.Sigmoid())
@@ -47,6 +51,8 @@ class SelfModulation(nn.Module):
 
 class DeformLayer(nn.Module):
     """A deformable 3x3 convolution, and its result upsampled by a transposed convolution."""
+
+    float_layers: ClassVar = ("dcn_offset",)
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -77,6 +83,8 @@ class PEMPixelDecoder(Pyramid):
         in_channels, dim: see `Pyramid`.
         mask_dim: channels of the mask features.
     """
+
+    float_layers: ClassVar = ("conv_avg",)
 
     def __init__(self, *, in_channels: list[int], dim: int, mask_dim: int) -> None:
         super().__init__(in_channels=in_channels, dim=dim)

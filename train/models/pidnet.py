@@ -6,7 +6,7 @@ boundaries and decides between the two.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -57,6 +57,9 @@ class Branches(NamedTuple):
 
 class PIDNetBackbone(nn.Module):
     """The three branches and their fusion."""
+
+    # Of the blocks whose sum, not resized, is the input of a convolution.
+    residuals: ClassVar = tuple(f"layer{stage}.0.downsample" for stage in (2, 3, 4, 5))
 
     def __init__(self, variant: Variant) -> None:
         super().__init__()
@@ -125,6 +128,8 @@ class PIDNetBackbone(nn.Module):
 
 class PIDNetHead(nn.Module):
     """The final head, and in training the heads of branches P and D."""
+
+    float_layers: ClassVar = ("seghead_p", "seghead_d", "final_layer.conv2")
 
     def __init__(self, variant: Variant, *, num_classes: int) -> None:
         super().__init__()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -93,6 +95,8 @@ class PixelAttention(nn.Module):
 
 class PyramidPooling(nn.Module):
     """What both pyramids share: averages over growing windows, the last one over the whole map."""
+
+    float_layers: ClassVar = ("scale4",)
 
     def __init__(self, in_dim: int, dim: int, out_dim: int) -> None:
         super().__init__()

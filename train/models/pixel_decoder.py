@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -26,6 +28,8 @@ class ContextModulation(nn.Module):
 
     PEM (arXiv 2402.19422, section 3.3).
     """
+
+    float_layers: ClassVar = ("squeeze", "expand")
 
     def __init__(self, dim: int, *, reduction: int = 2) -> None:
         super().__init__()
@@ -59,6 +63,8 @@ class FPN(Pyramid):
         in_channels, dim: see `Pyramid`.
         mask_dim: channels of the mask features.
     """
+
+    float_layers: ClassVar = ("global_context",)
 
     def __init__(self, *, in_channels: list[int], dim: int, mask_dim: int) -> None:
         super().__init__(in_channels=in_channels, dim=dim)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 from transformers import SegformerConfig
 from transformers.models.segformer.modeling_segformer import SegformerDecodeHead
@@ -21,6 +23,8 @@ class SegFormerHead(SegformerDecodeHead):
         dim: width of the projections and of the fused map.
         num_classes: number of scores a pixel gets.
     """
+
+    float_layers: ClassVar = ("classifier",)
 
     def __init__(self, *, in_channels: list[int], dim: int, num_classes: int) -> None:
         super().__init__(

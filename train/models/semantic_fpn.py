@@ -6,6 +6,8 @@ them from MMSegmentation.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -22,11 +24,16 @@ class SemanticFPN(nn.Module):
         head_dim: channels after it.
     """
 
+    float_layers: ClassVar = ("classifier",)
+    residuals: ClassVar = ("upsampled.0", "upsampled.1", "upsampled.2")
+
     def __init__(
         self, *, in_channels: list[int], num_classes: int, dim: int = 256, head_dim: int = 128
     ) -> None:
         super().__init__()
         self.laterals = nn.ModuleList(nn.Conv2d(channels, dim, 1) for channels in in_channels)
+        # What is added to a lateral convolution.
+        self.upsampled = nn.ModuleList(nn.Identity() for _ in in_channels[1:])
         self.smooth = nn.ModuleList(nn.Conv2d(dim, dim, 3, padding=1) for _ in in_channels)
         for conv in (*self.laterals, *self.smooth):
             nn.init.xavier_uniform_(conv.weight)
@@ -66,5 +73,5 @@ class SemanticFPN(nn.Module):
         maps = [lateral(x) for lateral, x in zip(self.laterals, features, strict=True)]
         for level in reversed(range(len(maps) - 1)):
             coarser = F.interpolate(maps[level + 1], size=maps[level].shape[-2:], mode="nearest")
-            maps[level] = maps[level] + coarser
+            maps[level] = maps[level] + self.upsampled[level](coarser)
         return [smooth(x) for smooth, x in zip(self.smooth, maps, strict=True)]
