@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from calibration.devices import DEFAULT_DEVICE, DEVICES, find_device
 from calibration.files import default_target, write
 from calibration.judge import Score
 from calibration.score_file import read_scores, to_dict, to_list
-from calibration.search_result import Result, caption, curve, document, report
+from calibration.search_result import Result, curve, document, report
 from calibration.study import Study, add_options, open_study
 from runtime import machine
 from runtime.backends import ENGINE_BACKENDS
@@ -92,16 +93,19 @@ def search_file(args: argparse.Namespace, command: str) -> int:
             found = document(result) if result else {}
             write(about | key | found | {"scores": to_list(scores)})
 
+    began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         clock = _clock(args, study, Path(folder))
         result = search(study, clock, max_drop=args.max_drop, known=known, save=save)
+    about["seconds"] = round(time.monotonic() - began, 1)
+    about["scores_known_before"] = len(known)
     save(result.scores, result)
     print(f"\n{report(result)}\n")
     if not why:
         pictures.draw_curve(
             curve(result),
             target.with_suffix(""),
-            caption=caption(result),
+            caption=study.caption,
             chosen=result.name,
             limit=result.lowest,
             latency=result.clock.what,

@@ -152,16 +152,6 @@ def _count(mix: Mix, choice: Choice) -> str:
     return f"{len(mix)} of {len(choice.usual)} blocks"
 
 
-def caption(result: Result) -> str:
-    """What was measured on what, for the lines under the picture."""
-    others, own = result.study.key["held_out"], result.study.calibration
-    return (
-        f"{result.study.file.path.name}. Labels on {result.study.judge.backend}: "
-        f"{len(others['images'])} images of {others['data']} that no range comes from. Ranges by "
-        f"{own['method']} on {len(own['images'])} images of {own['data']}."
-    )
-
-
 def curve(result: Result) -> list[MixPoint]:
     """Every mix whose latency and accuracy are known, and FP32."""
     choice = result.choice

@@ -50,7 +50,7 @@ def study_sensitivity(args: argparse.Namespace, command: str) -> None:
     print(f"\n{table(found)}\n\n{target}")
     if not why:
         stem = target.with_suffix("")
-        print(*pictures.draw_sensitivity(found.blocks, stem, caption=_caption(study)), sep="\n")
+        print(*pictures.draw_sensitivity(found.blocks, stem, caption=study.caption), sep="\n")
 
 
 def table(found: Sensitivity) -> str:
@@ -106,15 +106,6 @@ def _block(cost: BlockCost) -> dict[str, Any]:
         "loss_points": {"miou": -cost.loss.miou, "agreement": -cost.loss.agreement},
         "gain_points": {"miou": cost.gain.miou, "agreement": cost.gain.agreement},
     }  # fmt: skip
-
-
-def _caption(study: Study) -> str:
-    others, own = study.key["held_out"], study.calibration
-    return (
-        f"{study.file.path.name} on {study.judge.backend}. Ranges by {own['method']} on "
-        f"{len(own['images'])} images of {own['data']}; judged on {len(others['images'])} images "
-        f"of {others['data']} that no range comes from."
-    )
 
 
 def main(argv: list[str] | None = None) -> None:

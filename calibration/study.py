@@ -42,6 +42,16 @@ class Study:
     calibration: dict[str, Any]
     key: dict[str, Any]
 
+    @property
+    def caption(self) -> str:
+        """What is judged on what, for the lines under a picture."""
+        others, own = self.key["held_out"], self.calibration
+        return (
+            f"{self.file.path.name}, labels on {self.judge.backend}. Ranges by {own['method']} on "
+            f"{len(own['images'])} images of {own['data']}; judged on {len(others['images'])} "
+            f"images of {others['data']} that no range comes from."
+        )
+
 
 def add_options(parser: Parser) -> None:
     """The options that `open_study` reads."""
