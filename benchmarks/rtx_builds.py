@@ -65,11 +65,13 @@ def library(path: Path) -> dict[str, Any]:
 
 def build_one(model: Path, target: str) -> dict[str, Any]:
     """Layers, plugin layers and products by format of one engine, or why there is none."""
-    has_operator = OP_TYPE in custom_operators(ModelFile.read(model).proto)
+    file = ModelFile.read(model)
+    has_operator = OP_TYPE in custom_operators(file.proto)
+    shape = (1, *file.card.input_size, 3)
     options = BuildOptions(
         backend="tensorrt-rtx",
         compute_capability=target,
-        profiles=(Profile((1, *SIZE, 3), (1, *SIZE, 3), (1, *SIZE, 3)),),
+        profiles=(Profile(shape, shape, shape),),
         plugins=(OP_TYPE,) if has_operator else (),
     )
     plan = model.with_suffix(f".{target}.engine")
@@ -79,7 +81,10 @@ def build_one(model: Path, target: str) -> dict[str, Any]:
         return {"error": str(error).replace(f"{model}", model.name)}
     counts: dict[str, Counter[str]] = {}
     for outcome in built.outcomes:
-        counts.setdefault(outcome.product.kind, Counter())[outcome.ran or "unnamed"] += 1
+        kind, ran = outcome.product.kind, outcome.ran or "unnamed"
+        counts.setdefault(kind, Counter())[ran] += 1
+        if outcome.product.name.startswith("backbone"):
+            counts.setdefault(f"{kind} of the backbone", Counter())[ran] += 1
     return {
         "seconds": round(built.seconds, 1),
         "megabytes": round(plan.stat().st_size / 1e6, 1),

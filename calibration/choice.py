@@ -21,6 +21,7 @@ class Choice:
     Attributes:
         usual: the blocks that it may choose among.
         saves: block -> ms that INT8 saves there, all the others being in INT8.
+        margin: the ms below which a saving is none.
         idle: the blocks that save no time, alone and together.
         scores, latencies: of every mix that was tried.
         path: from all that pay to nothing, each step without the block that harms most per ms.
@@ -29,6 +30,7 @@ class Choice:
 
     usual: Mix
     saves: dict[str, float]
+    margin: float
     idle: Mix
     scores: dict[Mix, Score]
     latencies: dict[Mix, float]
@@ -74,7 +76,7 @@ def choose(
         times |= latency([trimmed])
     if times[trimmed] > times[every] * (1 + noise()):
         idle = NOTHING
-    found = Choice(every, saves, idle, {}, times)
+    found = Choice(every, saves, margin, idle, {}, times)
     found.path.extend(_path(found, harm, margin))
     missing = [mix for mix in found.path if mix not in times]
     times |= latency(missing)

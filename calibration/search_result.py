@@ -71,7 +71,8 @@ def why(result: Result, block: str) -> str:
         return "decide the labels"
     if block in choice.idle:
         return "INT8 saves no time"
-    saved = f"saves {choice.saves[block]:.2f} ms"
+    pays = choice.saves[block] > choice.margin
+    saved = f"saves {choice.saves[block]:.2f} ms" if pays else "saves time with others only"
     if block in mix:
         return saved
     if choice.best is None:

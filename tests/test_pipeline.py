@@ -91,14 +91,15 @@ def test_inference_writes_labels_and_overlays(out, tmp_path):
 
 
 def test_every_command_of_the_readme_exists():
-    pages = ("README.md", "docs/own-data.txt", "docs/models.md", "docs/engines.md")
+    pages = ("README.md", "docs/own-data.txt", "docs/models.md", "docs/engines.md", "docs/int8.md")
     text = "\n".join((ROOT / page).read_text() for page in pages)
     text = text.replace("\\\n", " ").replace("\\|", "|")
     commands = re.findall(r"python (-m [\w.]+|runtime/\w+\.py)([^\n`]*)", text)
     assert {name for name, _ in commands} == {
         "-m train", "-m export.to_onnx", "-m calibration.fp16", "-m calibration.int8",
         "-m runtime.evaluate", "-m runtime.infer", "-m runtime.report", "runtime/bench.py",
-        "-m runtime.compare", "-m runtime.sweep", "-m runtime.build",
+        "-m runtime.compare", "-m runtime.sweep", "-m runtime.build", "-m runtime.certify",
+        "-m calibration.sensitivity", "-m calibration.search", "-m calibration.roofline",
     }  # fmt: skip
     usage = {name: run(*name.split(), "--help") for name in {name for name, _ in commands}}
     for name, arguments in commands:
