@@ -72,7 +72,7 @@ def why(result: Result, block: str) -> str:
     if block in choice.idle:
         return "INT8 saves no time"
     pays = choice.saves[block] > choice.margin
-    saved = f"saves {choice.saves[block]:.2f} ms" if pays else "saves time with others only"
+    saved = f"saves {choice.saves[block]:.2f} ms" if pays else "saves time with others"
     if block in mix:
         return saved
     if choice.best is None:

@@ -70,6 +70,26 @@ def test_measured_latencies_are_those_of_the_models(model, mixes, monkeypatch):
     assert all(backend.closed for backend in opened)
 
 
+def test_the_calmest_attempt_counts(model, mixes, monkeypatch):
+    """The reference, twice, takes 10 and 14 ms, then 10 and 10.5; the model between them 30, 20."""
+    runs = iter([(10.0, 30.0, 14.0), (10.0, 20.0, 10.5), (11.0, 40.0, 14.0), (9.0, 50.0, 12.0)])
+
+    class Timing:
+        def __init__(self, median):
+            self.median = median
+
+    def measure(backends, image, **others):
+        return {name: Timing(ms) for name, ms in zip(backends, next(runs), strict=True)}
+
+    monkeypatch.setattr("calibration.clocks.measure", measure)
+    sample = open_dataset("scenes:n=1")[0]
+    backend = Slow(Judge(model, [sample], backend="onnxruntime").load(model.proto), 0)
+    clock = Stopwatch(mixes, model.proto, sample, open=lambda proto: backend, what="x")
+    assert clock.latencies([NOTHING]) == {NOTHING: pytest.approx(20)}
+    assert clock.noise == pytest.approx(0.5 / 10.25)
+    assert next(runs, None) is None
+
+
 def test_estimates_are_those_of_the_roofline(model, mixes):
     device = DEVICES["t4"]
     clock = Estimate(mixes, model.proto, device)
