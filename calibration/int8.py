@@ -19,7 +19,7 @@ from calibration.options import (
     add_judging_options,
     add_range_options,
 )
-from calibration.range_cache import default_cache, find_ranges
+from calibration.range_cache import default_cache, find_ranges, provenance
 from calibration.ranges import check_method, measure
 from segdata.cli import Parser, run
 from segdata.errors import UserError
@@ -78,7 +78,7 @@ def quantize_file(
     mixes.ranges = ranges[method]
     for line in mixes.remarks():
         print(line)
-    quantised, calibration = mixes.build(), {"method": method}
+    quantised, calibration = mixes.build(), provenance(file, mixes.tensors(), method)
     return try_and_write(quantised, target, file, chosen, precision="int8", calibration=calibration)
 
 

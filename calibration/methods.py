@@ -8,9 +8,10 @@ from calibration.data import calibration_images, held_out_images
 from calibration.files import read_float, try_and_write
 from calibration.judge import Judge, Score, judging_backend
 from calibration.mixes import Mixes
-from calibration.range_cache import default_cache, find_ranges
+from calibration.range_cache import default_cache, find_ranges, provenance
 from calibration.ranges import METHODS
 from segdata.cli import progress
+from segdata.errors import UserError
 
 
 def quantize_by_best(
@@ -44,6 +45,11 @@ def quantize_by_best(
     file = read_float(source)
     judging_backend(backend)
     mixes = Mixes(file.proto)
+    if file.card.ranges.keys() >= mixes.tensors():
+        raise UserError(
+            f"{source} brings the ranges that its training learnt, there is nothing to compare; "
+            "leave --compare-methods out"
+        )
     chosen = calibration_images(file, data, images)
     others = held_out_images(file, data, held_out, taken=images, eval_data=eval_data)
     cache = cache or default_cache(target, source)
@@ -59,7 +65,7 @@ def quantize_by_best(
     for line in mixes.remarks():
         print(line)
     calibration = {
-        "method": best,
+        **provenance(file, mixes.tensors(), best),
         "held_out": others.describe(),
         "judged_on": judge.backend,
         "fp32_miou": judge.reference.miou,

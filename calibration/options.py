@@ -9,7 +9,7 @@ from runtime.backends import CPU_BACKENDS
 from segdata.cli import Parser
 
 DEFAULT_IMAGES = 64
-DEFAULT_METHOD = "minmax"
+DEFAULT_METHOD = "mse"
 
 JUDGING = ("held_out", "eval_data", "backend", "threads")  # what `add_judging_options` gives
 

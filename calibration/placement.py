@@ -63,16 +63,17 @@ class Placement:
 def layers(model: ModelProto) -> dict[str, Layer]:
     """Output -> layer, of all convolutions and products with a constant matrix, in graph order.
 
-    Without gates: convolutions of a pooled vector cost nothing and scale whole channels.
+    Without gates: convolutions of a pooled vector cost nothing and scale whole channels. And
+    without what is the same for every image, such as the first projection of the queries.
     """
     graph = model.graph
     sizes, links = shapes(model), Links(graph)
-    heads = _heads(graph, links)
+    heads, seeing = _heads(graph, links), _seeing(graph)
     found = {}
     for node in graph.node:
         axis = _channel_axis(node, links)
         gate = node.op_type == "Conv" and set(sizes.get(node.output[0], [None])[2:]) == {1}
-        if axis is not None and not gate:
+        if axis is not None and not gate and node.input[0] in seeing:
             found[node.output[0]] = Layer(axis, node.output[0] in heads)
     return found
 
@@ -115,6 +116,15 @@ def possible_reads(model: ModelProto) -> set[str]:
             name = producer.input[0]
             tensors.add(name)
     return tensors
+
+
+def _seeing(graph: GraphProto) -> set[str]:
+    """The tensors that depend on what the graph's inputs hold, not on their shapes alone."""
+    found = {value.name for value in graph.input}
+    for node in graph.node:
+        if node.op_type not in ("Shape", "Size") and not found.isdisjoint(node.input):
+            found.update(node.output)
+    return found
 
 
 def _channel_axis(node: NodeProto, links: Links) -> int | None:

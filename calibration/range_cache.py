@@ -18,6 +18,8 @@ _FORMAT, _VERSION = "emca-ranges", 1
 
 Ranges = dict[str, float]
 
+LEARNT = "learnt"  # stands for a method where none was needed
+
 
 def default_cache(target: Path, source: Path) -> Path:
     """`model.ranges.json` for `model.onnx`, in the folder that the result is written to."""
@@ -63,6 +65,12 @@ def find_ranges(
     if learnt:
         print(f"{len(learnt)} ranges were learnt in training")
     return {method: learnt | {name: known[method][name] for name in wanted} for method in methods}
+
+
+def provenance(file: ModelFile, tensors: Collection[str], method: str) -> dict[str, Any]:
+    """Where the ranges of these tensors come from, as plain values for a model's card."""
+    learnt = sum(name in file.card.ranges for name in tensors)
+    return {"method": method if learnt < len(tensors) else LEARNT, "learnt": learnt}
 
 
 def _known(cache: Path, key: Mapping[str, str]) -> dict[str, Ranges]:

@@ -159,8 +159,11 @@ def _write(result: Result, target: Path) -> None:
         "judged_on": study.judge.backend,
         "timed_by": result.clock.what,
     }
-    precision = "int8" if mix else "fp16"
-    write(study.mixes.build(mix), target, study.file, precision=precision, calibration=how)
+    model = study.mixes.build(mix)
+    if mix:
+        write(model, target, study.file, precision="int8", calibration=how)
+    else:  # without ranges
+        write(model, target, study.file, precision="fp16")
 
 
 def _certify(args: argparse.Namespace, target: Path, command: str) -> int:

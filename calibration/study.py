@@ -13,7 +13,7 @@ from calibration.judge import Judge, judging_backend
 from calibration.mixes import Mixes
 from calibration.options import add_judging_options, add_range_options
 from calibration.placement import possible_reads
-from calibration.range_cache import default_cache, find_ranges
+from calibration.range_cache import LEARNT, default_cache, find_ranges, provenance
 from calibration.ranges import check_method
 from calibration.score_file import SCORES_VERSION
 from runtime import machine
@@ -46,10 +46,12 @@ class Study:
     def caption(self) -> str:
         """What is judged on what, for the lines under a picture."""
         others, own = self.key["held_out"], self.calibration
+        ranges = f"by {own['method']} on {len(own['images'])} images of {own['data']}"
+        if own["method"] == LEARNT:
+            ranges = "learnt in training"
         return (
-            f"{self.file.path.name}, labels on {self.judge.backend}. Ranges by {own['method']} on "
-            f"{len(own['images'])} images of {own['data']}; judged on {len(others['images'])} "
-            f"images of {others['data']} that no range comes from."
+            f"{self.file.path.name}, labels on {self.judge.backend}. Ranges {ranges}; judged on "
+            f"{len(others['images'])} images of {others['data']} that no range comes from."
         )
 
 
@@ -91,7 +93,8 @@ def open_study(args: argparse.Namespace, target: Path) -> Study:
     for line in mixes.remarks():
         print(line)
     judge = Judge(file, others.samples, backend=args.backend, threads=args.threads)
-    calibration = {**images.describe(), "method": args.method}
+    origin = provenance(file, mixes.tensors(), args.method)
+    calibration = {**images.describe(), **origin}
     key = {
         "model_sha256": sha256(args.model),
         "images_sha256": images.sha256,

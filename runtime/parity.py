@@ -136,9 +136,7 @@ def format_notes(backends: Mapping[str, Backend]) -> list[str]:
         found.append("OpenVINO computes FP16 files in FP32 here: they save space, not time.")
     for name, backend in backends.items():
         if how := backend.card.calibration:
-            found.append(
-                f"{name} ranges: {how['method']} over {len(how['images'])} images of {how['data']}."
-            )
+            found.append(f"{name} {_ranges(how)}.")
     return found
 
 
@@ -152,3 +150,12 @@ def _accuracy(accuracy: Accuracy, reference: Accuracy) -> dict[str, Any]:
         "pixel_accuracy": scores["pixel_accuracy"],
         "iou": scores["iou"],
     }
+
+
+def _ranges(how: Mapping[str, Any]) -> str:
+    """What a card says about its calibration, as the rest of a sentence."""
+    text = f"ranges: {how['method']} over {len(how['images'])} images of {how['data']}"
+    if how["method"] == "learnt":
+        text = "ranges: learnt in training"
+    mixed = f"; {len(how['int8'])} blocks in INT8, the rest in FP16" if "int8" in how else ""
+    return text + mixed

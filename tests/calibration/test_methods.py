@@ -1,6 +1,10 @@
+import dataclasses
+
+import onnx
 import pytest
 
 from calibration.int8 import main
+from calibration.mixes import Mixes
 from calibration.ranges import METHODS
 from runtime.backends.base import ModelFile
 from segdata.errors import UserError
@@ -33,6 +37,17 @@ def test_ranges_are_those_of_the_method_alone(file):
     main([str(file), *COMMON[:3], f"--method={best}", "-o", str(other)])
     graphs = [ModelFile.read(path).proto.graph.SerializeToString() for path in (target, other)]
     assert graphs[0] == graphs[1]
+
+
+def test_learnt_ranges_leave_nothing_to_compare(file):
+    model = ModelFile.read(file)
+    ranges = dict.fromkeys(Mixes(model.proto).tensors(), 1.0)
+    onnx.helper.set_model_props(
+        model.proto, dataclasses.replace(model.card, ranges=ranges).to_props()
+    )
+    onnx.save(model.proto, file)
+    with pytest.raises(UserError, match="leave --compare-methods out"):
+        main([str(file), *COMMON])
 
 
 def test_too_few_images_write_nothing(file):

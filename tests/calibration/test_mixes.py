@@ -32,7 +32,7 @@ def test_nothing_quantised_is_the_fp16_file(mixes, scores_model):
 
 
 def test_the_usual_blocks_are_the_int8_file(mixes, scores_model, scenes):
-    expected = to_int8(scores_model, scenes[:4])
+    expected = to_int8(scores_model, scenes[:4], "minmax")
     assert mixes.build().SerializeToString() == expected.SerializeToString()
     assert HEADS not in mixes.usual
     assert {*mixes.usual, HEADS} == set(mixes.blocks)

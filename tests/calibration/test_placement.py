@@ -143,3 +143,12 @@ def test_axes_of_the_output_channels():
     """
     placement = place(parse(body, "float[5,8] x", "float[5,8] y", **LINEAR))
     assert placement.weights == {"a": 1, "b": 0, "d": 1}
+
+
+def test_what_is_the_same_for_every_image_stays_float():
+    body = """
+        size = Shape (x) wide = Expand (e, size) a = MatMul (wide, v1) b = MatMul (x, v2)
+        n = LpNormalization (a) m = LpNormalization (b) y = Add (n, m)
+    """
+    model = parse(body, "float[N,5,8] x", "float[N,5,8] y", e=(1, 5, 8), **LINEAR)
+    assert reads(model) == {"x": {"b"}}

@@ -5,7 +5,7 @@ import pytest
 from calibration import range_cache
 from calibration.data import calibration_images
 from calibration.mixes import Mixes
-from calibration.range_cache import default_cache, find_ranges
+from calibration.range_cache import default_cache, find_ranges, provenance
 from runtime.backends.base import ModelFile
 from segdata.errors import UserError
 
@@ -84,6 +84,13 @@ def test_learnt_ranges_come_first(model, mixes, measured, tmp_path):
         assert found[method][tensors[0]] == 1.5
         assert set(found[method]) == set(tensors)
     assert measured == [tensors[1:], tensors[1:]]
+
+
+def test_the_card_says_what_was_learnt(model):
+    assert provenance(model, ["a", "b"], "mse") == {"method": "mse", "learnt": 0}
+    model.card.ranges["a"] = 1.0
+    assert provenance(model, ["a", "b"], "mse") == {"method": "mse", "learnt": 1}
+    assert provenance(model, ["a"], "mse") == {"method": "learnt", "learnt": 1}
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"format": "other"}', "\x00\xff"])
