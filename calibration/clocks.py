@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from statistics import median
 from typing import Protocol
 
+import numpy as np
 from onnx import ModelProto
 
 from calibration.costs import Mix
@@ -22,13 +24,11 @@ from segdata.errors import UserError
 from segdata.samples import Sample
 
 GROUP = 6  # models that are loaded at a time
-DURATION_S = 1.0  # of measuring each
-ATTEMPTS = 4  # at a calm moment
-CALM = 0.01  # the noise that needs no further attempt
+REPEATS = 7  # of the measurement of a group
+DURATION_S = 0.2  # of each model in each of them
 LEAST_NOISE = 0.002
 
 Open = Callable[[ModelProto], Backend]
-_Attempt = tuple[float, list[float], float]
 
 
 class Clock(Protocol):
@@ -56,8 +56,9 @@ class Clock(Protocol):
 class Stopwatch:
     """Measures. Mixes take turns with all usual blocks in INT8, by whose time theirs is scaled.
 
-    That one runs twice under two names; how far the two differ is the noise. Where it is more
-    than CALM, the group is measured again, and the calmest of ATTEMPTS counts.
+    Each group is measured several times for a moment, and the median of the ratios counts. That
+    mix runs twice under two names: how far the two differ is the noise of the group, whose median
+    over the groups is the noise of all.
     """
 
     worth = 0.02
@@ -75,7 +76,8 @@ class Stopwatch:
         self.what = f"median latency on {what}, ms"
         self.noise = LEAST_NOISE
         self._mixes, self._source, self._image, self._open = mixes, source, sample.image, open
-        self._reference: float | None = None
+        self._reference = 0.0  # ms, of the first measurement
+        self._noises: list[float] = []
 
     def latencies(self, mixes: Sequence[Mix]) -> dict[Mix, float]:
         """See `Clock.latencies`."""
@@ -97,21 +99,19 @@ class Stopwatch:
                 str(place): stack.enter_context(closing(self._open(model)))
                 for place, model in enumerate([usual, *models, usual])
             }
-            noise, times, reference = min(self._attempts(backends))
-        self.noise = max(self.noise, noise)
-        self._reference = self._reference or reference
-        return [time / reference * self._reference for time in times]
+            runs = [self._ratios(backends) for _ in range(REPEATS)]
+        first, *ratios, second = np.median(runs, axis=0).tolist()
+        self._noises.append(abs(first - second))
+        self.noise = max(LEAST_NOISE, median(self._noises))
+        return [ratio * self._reference for ratio in ratios]
 
-    def _attempts(self, backends: Mapping[str, Backend]) -> Iterator[_Attempt]:
-        """Noise, medians of all but the first and the last, and the mean of those two."""
-        for _ in range(ATTEMPTS):
-            timings = measure(backends, self._image, warmup_ms=100, duration_s=DURATION_S)
-            first, *times, second = (timing.median for timing in timings.values())
-            reference = (first + second) / 2
-            noise = abs(first - second) / reference
-            yield noise, times, reference
-            if noise <= CALM:
-                return
+    def _ratios(self, backends: Mapping[str, Backend]) -> list[float]:
+        """Medians in the order of the models, over the mean of the first and the last."""
+        timings = measure(backends, self._image, warmup_ms=0, duration_s=DURATION_S)
+        times = [timing.median for timing in timings.values()]
+        reference = (times[0] + times[-1]) / 2
+        self._reference = self._reference or reference
+        return [time / reference for time in times]
 
 
 class EngineShop:

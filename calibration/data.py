@@ -82,22 +82,23 @@ def calibration_images(file: ModelFile, data: str, count: int) -> Images:
 
 
 def held_out_images(
-    file: ModelFile, data: str, count: int, *, taken: int, eval_data: str | None = None
+    file: ModelFile, taken: Images, count: int, *, eval_data: str | None = None
 ) -> HeldOut:
-    """`count` labelled images that `calibration_images(file, data, taken)` does not take.
+    """`count` labelled images, evenly spread, that are not among those the ranges come from.
 
     Args:
-        eval_data: where to take them from instead of what is left of `data`.
+        taken: what `calibration_images` gave.
+        eval_data: where to take them from instead of what is left of its data set.
 
     Raises:
         UserError: no such data, too few images, other classes than the model's, or an image
-            without a label.
+            without a label or one that gave a range as well.
     """
-    spec = eval_data or data
+    spec = eval_data or taken.data
     dataset = open_dataset(spec)
     check_classes(file, dataset)
-    used = set(spread(len(dataset), taken, data)) if spec == data else set()
-    left = [index for index in range(len(dataset)) if index not in used]
+    used = set(taken.names) if spec == taken.data else set()
+    left = [index for index, name in enumerate(dataset.names) if name not in used]
     if count < 1:
         raise UserError(f"--held-out is {count}; at least one image must judge")
     if len(left) < count:
@@ -108,7 +109,15 @@ def held_out_images(
             f"{spec!r} leaves {len(left)} images to judge by but {count} are wanted; give {remedy}"
         )
     places = [left[place] for place in spread(len(left), count, spec)]
-    return HeldOut(spec, [dataset[index] for index in progress(places, desc="held out")])
+    samples = [dataset[index] for index in progress(places, desc="held out")]
+    known = {_digest([image]) for image in taken.pixels}
+    for sample in samples:
+        if _digest([fit(sample.image, file.card.input_size)]) in known:
+            raise UserError(
+                f"{sample.name} of {spec!r} gave ranges too (--data {taken.data!r}) and cannot "
+                "judge; name both by the same words, or take other images"
+            )
+    return HeldOut(spec, samples)
 
 
 def _digest(images: Sequence[Image]) -> str:

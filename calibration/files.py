@@ -39,6 +39,14 @@ def read_float(source: Path) -> ModelFile:
     return file
 
 
+def check_target(target: Path, source: Path) -> None:
+    """UserError unless a model made from `source` can be written to `target`."""
+    if target.suffix != ".onnx" or target.is_dir():
+        raise UserError(f"-o {target} is no name of a model; give one that ends in .onnx")
+    if target.resolve() == source.resolve():
+        raise UserError(f"{target} would overwrite the FP32 file; give another name to -o")
+
+
 def write(
     model: ModelProto,
     target: Path,
@@ -50,10 +58,9 @@ def write(
     """Save `model` whole or not at all, with the card of `source` brought up to date.
 
     Raises:
-        UserError: `target` is the source itself or a folder.
+        UserError: as `check_target`.
     """
-    if target.resolve() == source.path.resolve():
-        raise UserError(f"{target} would overwrite the FP32 file; give another name to -o")
+    check_target(target, source.path)
     card = dataclasses.replace(
         source.card,
         precision=precision,

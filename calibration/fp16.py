@@ -6,7 +6,7 @@ from pathlib import Path
 
 from onnx import ModelProto
 
-from calibration.files import agreement, default_target, read_float, write
+from calibration.files import agreement, check_target, default_target, read_float, write
 from calibration.fold import folded
 from calibration.graph import check_is_float
 from calibration.halving import halve
@@ -42,6 +42,7 @@ def cast_file(source: Path, target: Path, *, data: str | None = None) -> str:
         UserError: `source` is missing, not ours or not FP32, or the result is not finite.
     """
     file = read_float(source)
+    check_target(target, source)
     cast = to_fp16(file.proto)
     height, width = file.card.input_size
     images = open_dataset(data or f"scenes:n=1,size={height}x{width}", labels=False)

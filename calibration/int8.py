@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 from onnx import ModelProto
 
 from calibration.data import Image, calibration_images
-from calibration.files import default_target, read_float, try_and_write
+from calibration.files import check_target, default_target, read_float, try_and_write
 from calibration.methods import quantize_by_best
 from calibration.mixes import Mixes
 from calibration.options import (
@@ -70,6 +71,7 @@ def quantize_file(
         UserError: as `to_int8`; also a bad `source` or `data`, or a data set with fewer images.
     """
     file = read_float(source)
+    check_target(target, source)
     check_method(method)
     mixes = Mixes(file.proto)
     chosen = calibration_images(file, data, images)
@@ -94,6 +96,18 @@ def _check_images(model: ModelProto, images: Sequence[Image]) -> None:
             )
 
 
+def _check_judging(args: argparse.Namespace) -> None:
+    """UserError for an option that would have no effect."""
+    if args.compare_methods and args.method != DEFAULT_METHOD:
+        raise UserError(f"--compare-methods tries all; leave out --method={args.method}")
+    defaults = {"held_out": DEFAULT_IMAGES, "eval_data": None, "backend": "auto", "threads": 0}
+    for name, value in defaults.items():
+        given = getattr(args, name)
+        if given != value and not args.compare_methods:
+            flag = f"--{name.replace('_', '-')}={given}"
+            raise UserError(f"{flag} is for --compare-methods; add that or leave it out")
+
+
 def main(argv: list[str] | None = None) -> None:
     """The command line; see the top of this file."""
     parser = Parser(prog="calibration.int8", description="Quantise an exported model to INT8.")
@@ -111,6 +125,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("-o", "--output", type=Path, help="default: MODEL.int8.onnx")
     args = parser.parse_args(argv)
     target = args.output or default_target(args.model, "int8")
+    _check_judging(args)
     common = {"data": args.data, "images": args.images, "cache": args.cache}
     if args.compare_methods:
         judging = {name: getattr(args, name) for name in JUDGING}

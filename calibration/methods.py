@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from calibration.data import calibration_images, held_out_images
-from calibration.files import read_float, try_and_write
+from calibration.files import check_target, read_float, try_and_write
 from calibration.judge import Judge, Score, judging_backend
 from calibration.mixes import Mixes
 from calibration.range_cache import default_cache, find_ranges, provenance
 from calibration.ranges import METHODS
 from segdata.cli import progress
 from segdata.errors import UserError
+
+NOISE = 0.001  # of mIoU: what it moves by over some 100 images for no reason
 
 
 def quantize_by_best(
@@ -28,8 +31,9 @@ def quantize_by_best(
 ) -> str:
     """Write the INT8 file with the ranges whose labels are best.
 
-    Best is the highest mIoU, then the highest agreement with FP32. The table of all methods is
-    printed and goes into the file's card. All ranges come from one pass over the images.
+    Best is the highest mIoU; among methods within `NOISE` of it, the highest agreement with FP32.
+    The table of all methods is printed and goes into the file's card. All ranges come from one
+    pass over the images.
 
     Args:
         data, images, cache: as in `calibration.int8.quantize_file`.
@@ -43,6 +47,7 @@ def quantize_by_best(
         UserError: as there; also too few images to judge by, or images without labels.
     """
     file = read_float(source)
+    check_target(target, source)
     judging_backend(backend)
     mixes = Mixes(file.proto)
     if file.card.ranges.keys() >= mixes.tensors():
@@ -51,7 +56,7 @@ def quantize_by_best(
             "leave --compare-methods out"
         )
     chosen = calibration_images(file, data, images)
-    others = held_out_images(file, data, held_out, taken=images, eval_data=eval_data)
+    others = held_out_images(file, chosen, held_out, eval_data=eval_data)
     cache = cache or default_cache(target, source)
     ranges = find_ranges(file, mixes, mixes.tensors(), chosen, list(METHODS), cache=cache)
     judge = Judge(file, others.samples, backend=backend, threads=threads)
@@ -59,7 +64,7 @@ def quantize_by_best(
     for method in progress(METHODS, desc="methods"):
         mixes.ranges = ranges[method]
         scores[method] = judge.score(judge.load(mixes.build()))
-    best = max(scores, key=lambda method: (scores[method].miou, scores[method].agreement))
+    best = best_of(scores)
     print(table(scores, judge.reference, best, f"{len(others.samples)} images of {others.data}"))
     mixes.ranges = ranges[best]
     for line in mixes.remarks():
@@ -74,6 +79,13 @@ def quantize_by_best(
     return try_and_write(
         mixes.build(), target, file, chosen, precision="int8", calibration=calibration
     )
+
+
+def best_of(scores: Mapping[str, Score]) -> str:
+    """The method to take."""
+    highest = max(score.miou for score in scores.values())
+    near = [method for method, score in scores.items() if score.miou >= highest - NOISE]
+    return max(near, key=lambda method: (scores[method].agreement, scores[method].miou))
 
 
 def table(scores: dict[str, Score], reference: Score, best: str, where: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,14 +82,25 @@ def _known(cache: Path, key: Mapping[str, str]) -> dict[str, Ranges]:
         stored: Any = json.loads(cache.read_text(encoding="utf-8"))
     except (ValueError, OSError):
         stored = None
-    if not isinstance(stored, dict) or stored.get("format") != _FORMAT:
-        raise UserError(f"{cache} holds no ranges of ours; remove it or give another --cache")
+    foreign = not isinstance(stored, dict) or stored.get("format") != _FORMAT
     same = {"version": _VERSION, **key}
-    if any(stored.get(name) != value for name, value in same.items()):
+    other = foreign or any(stored.get(name) != value for name, value in same.items())
+    if foreign or not (other or _are_ranges(stored.get("ranges"))):
+        raise UserError(f"{cache} holds no ranges of ours; remove it or give another --cache")
+    if other:
         print(f"{cache} is about another model or other images: measuring anew")
         return {}
     ranges: dict[str, Ranges] = stored["ranges"]
     return ranges
+
+
+def _are_ranges(value: object) -> bool:
+    """Whether `value` is method -> tensor -> finite range."""
+    return isinstance(value, dict) and all(
+        isinstance(ranges, dict)
+        and all(isinstance(r, (int, float)) and 0 <= r < math.inf for r in ranges.values())
+        for ranges in value.values()
+    )
 
 
 def _write(cache: Path, content: Mapping[str, Any]) -> None:

@@ -55,4 +55,4 @@ def to_dict(score: Score) -> dict[str, Any]:
 
 
 def _score(entry: Mapping[str, Any]) -> Score:
-    return Score(entry["miou"], entry["agreement"], entry["iou"])
+    return Score(float(entry["miou"]), float(entry["agreement"]), list(entry["iou"]))

@@ -3,7 +3,8 @@
 python -m calibration.search MODEL.onnx --data SPEC --max-drop 0.5 [--latency measured|estimated]
 
 Writes MODEL.mixed.onnx; beside it, as .json and as a picture, what stays where and why, and the
-curve of accuracy over latency. The exit code is 1 where no mix keeps within the drop.
+curve of accuracy over latency. Where no mix keeps within the drop, the exit code is 1 and none of
+them is written. Until the end scores are kept in .scores.json, from which a broken run goes on.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from calibration.choice import choose
 from calibration.clocks import Clock, EngineShop, Estimate, Stopwatch
 from calibration.costs import Mix, score_all
 from calibration.devices import DEFAULT_DEVICE, DEVICES, find_device
-from calibration.files import default_target, write
+from calibration.files import check_target, default_target, write
 from calibration.judge import Score
 from calibration.score_file import read_scores, to_dict, to_list
 from calibration.search_result import Result, curve, document, report
@@ -77,21 +78,20 @@ def search(
 def search_file(args: argparse.Namespace, command: str) -> int:
     """Search, print, and write the model, the JSON and the picture; the exit code."""
     target = args.output or default_target(args.model, "mixed")
-    table = target.with_suffix(".json")
+    table, partial = target.with_suffix(".json"), target.with_suffix(".scores.json")
     _check(args, target)
+    for path in (table, partial):
+        read_scores(path, {})  # nothing else may stand there
     if why := pictures.missing():
         print(why)
     study = open_study(args, target)
-    known, remark = _known(args.model, table, study)
-    if remark:
-        print(remark)
+    known = _known((table, partial, args.model.with_suffix(".sensitivity.json")), study)
     about = origin(command) | {"threads": args.threads, "calibration": study.calibration}
     key = {"key": study.key, "fp32": to_dict(study.judge.reference)}
 
-    def save(scores: Mapping[Mix, Score], result: Result | None = None) -> None:
-        with json_output(table) as write:
-            found = document(result) if result else {}
-            write(about | key | found | {"scores": to_list(scores)})
+    def save(scores: Mapping[Mix, Score]) -> None:
+        with json_output(partial) as write:
+            write(about | key | {"scores": to_list(scores)})
 
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -99,8 +99,13 @@ def search_file(args: argparse.Namespace, command: str) -> int:
         result = search(study, clock, max_drop=args.max_drop, known=known, save=save)
     about["seconds"] = round(time.monotonic() - began, 1)
     about["scores_known_before"] = len(known)
-    save(result.scores, result)
     print(f"\n{report(result)}\n")
+    if result.choice.best is None:
+        return 1
+    _write(result, target)
+    with json_output(table) as write_json:
+        write_json(about | key | document(result) | {"scores": to_list(result.scores)})
+    partial.unlink(missing_ok=True)
     if not why:
         pictures.draw_curve(
             curve(result),
@@ -110,26 +115,25 @@ def search_file(args: argparse.Namespace, command: str) -> int:
             limit=result.lowest,
             latency=result.clock.what,
         )
-    if result.choice.best is None:
-        return 1
-    _write(result, target)
     print(f"{target}, {table}")
     return _certify(args, target, command) if args.certify else 0
 
 
-def _known(model: Path, table: Path, study: Study) -> tuple[dict[Mix, Score], str]:
-    """Scores of an earlier run of this command or, of the same kind, of calibration.sensitivity."""
-    known, remark = read_scores(table, study.key)
-    other = model.with_suffix(".sensitivity.json")
-    more, of_sensitivity = read_scores(other, study.key)
-    return more | known, "; ".join(filter(None, (remark, of_sensitivity if more else "")))
+def _known(paths: Sequence[Path], study: Study) -> dict[Mix, Score]:
+    """Scores of earlier runs, of this command or of calibration.sensitivity."""
+    known: dict[Mix, Score] = {}
+    for path in paths:
+        scores, remark = read_scores(path, study.key)
+        known |= scores
+        if remark:
+            print(remark)
+    return known
 
 
 def _check(args: argparse.Namespace, target: Path) -> None:
     if not 0 <= args.max_drop <= 100:
         raise UserError(f"--max-drop={args.max_drop:g} is out of range; give 0 to 100 points")
-    if target.suffix != ".onnx" or target.is_dir():
-        raise UserError(f"-o {target} is no name of a model; give one that ends in .onnx")
+    check_target(target, args.model)
     if args.latency == "estimated" and args.time_on:
         raise UserError(f"--time-on={args.time_on} measures; leave out --latency=estimated")
     find_device(args.device)

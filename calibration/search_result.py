@@ -13,9 +13,10 @@ from calibration.costs import Change, Mix
 from calibration.judge import Score
 from calibration.pictures import MixPoint
 from calibration.study import Study
-from runtime.parity import aligned
+from runtime.parity import aligned, points
 
 CHOSEN = "chosen"
+NOISY = 0.05
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def why(result: Result, block: str) -> str:
     if choice.best is None:
         return "no mix is accurate enough"
     if mix == NOTHING and result.drop(choice.path[0]) <= result.max_drop:
-        return "INT8 saves no time as a whole"
+        return f"INT8 saves less than {_least(result)} as a whole"
     changed = 100 * (1 - result.alone[block].agreement)
     return f"{saved} but changes {changed:.2f} % of the labels"
 
@@ -98,10 +99,16 @@ def _blocks(result: Result) -> str:
         if alone:
             change = Change.between(fp16, alone)
             saves = result.choice.saves[block]
-            cells = (f"{saves:.2f}", f"{change.miou:+.2f}", f"{100 * alone.agreement:.2f}")
+            cells = (f"{saves:.2f}", points(change.miou), f"{100 * alone.agreement:.2f}")
         lines.append((block, form, str(len(layers)), *cells, why(result, block)))
     head = ("block", "format", "layers", "saves ms", "alone Δ points", "same labels %", "why")
-    return aligned(head, lines, left=2)
+    text = aligned(head, lines, left=2)
+    text += "\n\nsaves: what leaving this block alone out of INT8 costs; these do not add up"
+    if result.clock.noise > NOISY:
+        text += (
+            f"\ntimes vary by {100 * result.clock.noise:.0f} % here: repeat when nothing else runs"
+        )
+    return text
 
 
 def _formats(result: Result) -> str:
@@ -116,7 +123,7 @@ def _formats(result: Result) -> str:
                 "-" if latency is None else f"{latency:.2f}",
                 "-" if latency is None else f"{latency / fp16:.3f}",
                 f"{100 * score.miou:.2f}",
-                f"{change.miou:+.2f}",
+                points(change.miou),
                 f"{100 * score.agreement:.2f}",
             )
         )
@@ -136,17 +143,20 @@ def _versions(result: Result) -> Iterator[tuple[str, float | None, Score]]:
 def verdict(result: Result) -> str:
     """The result as one line."""
     choice, mix = result.choice, result.shown
-    drop = f"{result.drop(mix):+.2f} points of {result.max_drop:g} allowed"
+    lost = f"has {points(-result.drop(mix))} points, allowed are -{result.max_drop:g}"
     if choice.best is None:
         return (
-            f"nothing keeps within {result.max_drop:g} points; the best found loses {drop}, with "
-            f"{_count(mix, choice)} in INT8: allow more, or keep FP32"
+            f"nothing keeps within {result.max_drop:g} points; the best found, with "
+            f"{_count(mix, choice)} in INT8, {lost}: allow more, or keep FP32"
         )
     ratio = choice.latencies[NOTHING] / choice.latencies[mix]
     if mix == NOTHING:
-        least = f"{100 * max(result.clock.worth, result.clock.noise):.0f} %"
-        return f"FP16 wins here: no INT8 mix within the drop saves {least}; FP16 loses {drop}"
-    return f"{_count(mix, choice)} in INT8: {ratio:.2f} times as fast as FP16, loses {drop}"
+        return f"FP16 wins here: no INT8 mix within the drop saves {_least(result)}; FP16 {lost}"
+    return f"{_count(mix, choice)} in INT8: {ratio:.2f} times as fast as FP16, {lost}"
+
+
+def _least(result: Result) -> str:
+    return f"{100 * max(result.clock.worth, result.clock.noise):.0f} %"
 
 
 def _count(mix: Mix, choice: Choice) -> str:

@@ -83,9 +83,7 @@ def open_study(args: argparse.Namespace, target: Path) -> Study:
     judging_backend(args.backend)
     mixes = Mixes(file.proto)
     images = calibration_images(file, args.data, args.images)
-    others = held_out_images(
-        file, args.data, args.held_out, taken=args.images, eval_data=args.eval_data
-    )
+    others = held_out_images(file, images, args.held_out, eval_data=args.eval_data)
     cache = args.cache or default_cache(target, args.model)
     tensors = possible_reads(mixes.folded)
     ranges = find_ranges(file, mixes, tensors, images, [args.method], cache=cache)

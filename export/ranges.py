@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 
 import torch.onnx.ops
@@ -9,6 +10,7 @@ from onnx import ModelProto, NodeProto, helper
 from torch import Tensor, nn
 
 from plugins import DOMAIN
+from segdata.errors import UserError
 from train.models.fake_quantize import ActivationQuantizer
 
 _OP_TYPE = "Range"
@@ -39,6 +41,9 @@ def take_ranges(model: ModelProto) -> dict[str, float]:
     Returns:
         Tensor -> range, the larger where several layers read one tensor. The range of what a
         MaxPool puts out for quantised readers alone is that of its input: INT8 begins before it.
+
+    Raises:
+        UserError: a range that is not finite.
     """
     graph = model.graph
     nodes = [node for node in graph.node if not _is_range(node)]
@@ -48,19 +53,27 @@ def take_ranges(model: ModelProto) -> dict[str, float]:
     for node in graph.node:
         for name in node.input:
             readers[name].append(node)
+
+    def unmarked(name: str) -> str:
+        while name in marked:
+            name = marked[name].input[0]
+        return name
+
     ranges: dict[str, float] = {}
     for node in marked.values():
-        name = node.input[0]
+        name = unmarked(node.input[0])
         while (
             (maker := producer.get(name))
             and maker.op_type == "MaxPool"
             and all(map(_is_range, readers[name]))
         ):
-            name = maker.input[0]
+            name = unmarked(maker.input[0])
         largest = helper.get_node_attr_value(node, "largest")
+        if not math.isfinite(largest):
+            raise UserError(f"the range of '{name}' is {largest}; train the checkpoint again")
         ranges[name] = max(largest, ranges.get(name, 0.0))
     for node in nodes:
-        node.input[:] = [marked[name].input[0] if name in marked else name for name in node.input]
+        node.input[:] = map(unmarked, node.input)
     del graph.node[:]
     graph.node.extend(nodes)
     if not any(node.domain == DOMAIN for node in nodes):

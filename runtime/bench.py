@@ -68,6 +68,11 @@ def formats(
 
     files = {name: default_target(model, name.lower()) for name in wanted}
     outdated = [name for name in wanted if not is_current(files[name], model)]
+    for name in set(wanted) - set(outdated):
+        if (precision := ModelFile.read(files[name]).card.precision) != name.lower():
+            raise UserError(
+                f"{files[name]} is an {precision} file; give it another name, then it is made anew"
+            )
     if "INT8" in outdated and calibration_data is None:
         raise UserError(
             f"--int8 needs images to calibrate {files['INT8']} on; add --calibData=NAME:PATH "
@@ -100,6 +105,7 @@ def document(
         "classes": list(card.classes),
         "palette": [list(colour) for colour in card.palette],
         "trained_iterations": card.trained_iterations,
+        "is_trained": card.is_trained,
         "checkpoint_sha256": card.checkpoint_sha256,
         "files": {
             name: {

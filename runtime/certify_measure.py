@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +103,9 @@ def notes(
         found.append(
             f"{len(seen)} of these images also set its INT8 ranges; take others if there are any."
         )
+    judged = _from_same_place(candidate.card.calibration.get("held_out", {}), data)
+    if chose := judged & set(names):
+        found.append(f"{len(chose)} of these images also chose its ranges or blocks; take others.")
     sizes = [backend.input_shape[1:3] for backend in (reference, candidate)]
     if sizes[0] != sizes[1]:
         found.append(
@@ -185,9 +190,19 @@ def _source(candidate: Backend) -> str:
 
 def _calibrated_on(card: ModelCard, data: str) -> set[str]:
     """The images behind the INT8 ranges, if they came from the same place as `data`."""
-    told = card.calibration
-    same = told and parse_spec(told["data"])[:2] == parse_spec(data)[:2]
-    return set(told["images"]) if same else set()
+    return _from_same_place(card.calibration, data)
+
+
+def _from_same_place(told: Mapping[str, Any], data: str) -> set[str]:
+    """The images of a record that are in the folder that `data` names, however it is spelt."""
+    if not told or _place(told["data"]) != _place(data):
+        return set()
+    return set(told["images"])
+
+
+def _place(spec: str) -> tuple[str, str]:
+    name, path, _ = parse_spec(spec)
+    return name, path if name == "scenes" else str(Path(path).resolve())
 
 
 def _other_classes(card: ModelCard, known: ModelCard) -> str:

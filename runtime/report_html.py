@@ -86,7 +86,7 @@ def _header(bench: Mapping[str, Any], title: str, rows: Sequence[Row]) -> str:
         (f"file size, {smallest['format']}", f"{smallest['size_mb']:.1f} MB"),
     ]
     warning = ""
-    if bench["trained_iterations"] == 0:
+    if not bench.get("is_trained", bench["trained_iterations"]):  # older tables have no is_trained
         warning = (
             '<p class="warning">This model was never trained: its weights are random, so only '
             "speed and agreement between formats mean something.</p>"

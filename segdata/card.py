@@ -113,6 +113,9 @@ class ModelCard:
         ]
         if wrong:
             value = getattr(self, wrong[0])
+            if wrong[0] == "ranges" and isinstance(value, dict):  # hundreds, and most are right
+                value = {name: r for name, r in value.items() if not _are_ranges({name: r})}
+                value = dict(list(value.items())[:1])
             raise UserError(f"{where}: metadata key {wrong[0]!r} is {value!r}; export it again")
 
 

@@ -181,7 +181,7 @@ class Distillation(nn.Module):
         divergence = F.kl_div(student, teacher, reduction="none", log_target=True).sum(-1)
         weight = self._class_weight(targets.belief)
         # Every round pairs all queries of the teacher.
-        total = mean_over_processes(weight.sum())
+        total = mean_over_processes(weight.sum()).clamp(min=1)
         return (weight[pairs.image, pairs.target] * divergence).sum() / total
 
     def _mask_losses(

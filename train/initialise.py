@@ -26,16 +26,12 @@ def initialise(model: nn.Module, state: Mapping[str, Tensor], source: str) -> st
         UserError: nothing fits.
     """
     own = model.state_dict()
-    fitting = {
-        name: value
-        for name, value in state.items()
-        if name in own and own[name].shape == value.shape
-    }
-    if not any(value.dim() > 1 for value in fitting.values()):
+    taken = fitting(model, state)
+    if not any(value.dim() > 1 for value in taken.values()):
         raise UserError(f"init={source}: none of its {len(state)} tensors fits this model")
-    model.load_state_dict({**own, **fitting})
-    lines = [f"init={source}: {len(fitting)} of {len(own)} tensors taken"]
-    fresh = [name for name in own if name not in fitting]
+    model.load_state_dict({**own, **taken})
+    lines = [f"init={source}: {len(taken)} of {len(own)} tensors taken"]
+    fresh = [name for name in own if name not in taken]
     for part, count in Counter(map(_part, fresh)).items():
         reshaped = [name for name in fresh if _part(name) == part and name in state]
         reason = "not in the checkpoint"
@@ -45,6 +41,16 @@ def initialise(model: nn.Module, state: Mapping[str, Tensor], source: str) -> st
             reason = f"another shape: '{first}' is {theirs} there, {ours} here"
         lines.append(f"  starts fresh: {part} ({count} tensors), {reason}")
     return "\n".join(lines)
+
+
+def fitting(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a model knows of a checkpoint under the same name and shape."""
+    own = model.state_dict()
+    return {
+        name: value
+        for name, value in state.items()
+        if name in own and own[name].shape == value.shape
+    }
 
 
 def _part(name: str) -> str:

@@ -23,7 +23,7 @@ from train.config import Config
 from train.data import Batch, PositionSampler, SampleStream, raising, training_loader
 from train.distill import Distillation, load_teacher
 from train.evaluate import evaluate
-from train.initialise import initialise
+from train.initialise import fitting, initialise
 from train.log import Meter, MetricsLog
 from train.losses import build_loss
 from train.models import build_model
@@ -69,6 +69,7 @@ class Trainer:
             )
         set_seed(config.seed)
         self.taxonomy = self.train_set.taxonomy
+        self.origin = {"iterations": 0, "imported_from": ""}
         model = self._network(previous).to(memory_format=torch.channels_last)
         if self.accelerator.num_processes > 1 and self.accelerator.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -104,6 +105,8 @@ class Trainer:
         elif config.init:
             source = load_source(config.init, tell=log.info)
             log.info(initialise(model, source.model, config.init))
+            if len(fitting(model, source.model)) == len(model.state_dict()):
+                self.origin = {name: getattr(source, name) for name in self.origin}
             if config.quantize:
                 quantize(model)
         else:
@@ -210,7 +213,7 @@ class Trainer:
             self._require_finite("gradient", float(norm), step)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        agree(self.plain_model, self.accelerator)
+        self._require_finite("range of INT8", agree(self.plain_model, self.accelerator), step)
         if self.average:
             self.average.update(self.plain_model, step)
         return values
@@ -265,7 +268,7 @@ class Trainer:
                 config=self.config,
                 classes=self.taxonomy.classes,
                 palette=self.taxonomy.palette,
-                iterations=done,
+                **({"iterations": done} if self.config.iterations else self.origin),
                 miou=self.best if self.best >= 0 else None,
                 model=weights or self.plain_model.state_dict(),
                 training={

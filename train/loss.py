@@ -102,8 +102,9 @@ class MaskLoss(nn.Module):
             weight=self.class_weight,
             reduction="none",
         )
-        weight = self.class_weight[target].sum(dim=(1, 2))
-        return (loss.view_as(target).sum(dim=(1, 2)) / mean_over_processes(weight)).sum()
+        # 0 where "no object" weighs nothing and there are none.
+        total = mean_over_processes(self.class_weight[target].sum(dim=(1, 2))).clamp(min=1)
+        return (loss.view_as(target).sum(dim=(1, 2)) / total).sum()
 
     def _mask_losses(
         self,

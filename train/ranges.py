@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
 from segdata.cli import progress
+from segdata.errors import UserError
 from train.data import Batch, raising
 from train.models.fake_quantize import ActivationQuantizer
 
@@ -28,6 +31,9 @@ def observe(network: nn.Module, batches: DataLoader[Batch], accelerator: Acceler
 
     Activations are not rounded meanwhile. The mean, not the largest of all: one rare value would
     cost the resolution of all others.
+
+    Raises:
+        UserError: one is not finite.
     """
     network.eval()
     quantizers = _quantizers(network)
@@ -37,7 +43,12 @@ def observe(network: nn.Module, batches: DataLoader[Batch], accelerator: Acceler
         network(batch.images.to(accelerator.device))
     for quantizer in quantizers:
         quantizer.observes, quantizer.momentum = False, 0.0
-    agree(network, accelerator)
+    largest = agree(network, accelerator)
+    if not math.isfinite(largest):
+        raise UserError(
+            f"a range of INT8 is {largest} on the training data; give another init= or try "
+            "precision=fp32"
+        )
 
 
 def follow(network: nn.Module, done: float) -> None:
@@ -46,12 +57,18 @@ def follow(network: nn.Module, done: float) -> None:
         quantizer.momentum = MOMENTUM if done < FOLLOWING else 0.0
 
 
-def agree(network: nn.Module, accelerator: Accelerator) -> None:
-    """Let all processes have the mean of their ranges."""
+def agree(network: nn.Module, accelerator: Accelerator) -> float:
+    """Let all processes have the mean of their ranges.
+
+    Returns:
+        The largest of these, NaN if any is; 0 of a network without them.
+    """
     quantizers = _quantizers(network)
-    if accelerator.num_processes == 1 or not quantizers:
-        return
+    if not quantizers:
+        return 0.0
     ranges = torch.stack([quantizer.range for quantizer in quantizers])
-    mean: Tensor = accelerator.reduce(ranges, reduction="mean")
-    for quantizer, value in zip(quantizers, mean, strict=True):
-        quantizer.range.copy_(value)
+    if accelerator.num_processes > 1:
+        ranges = accelerator.reduce(ranges, reduction="mean")
+        for quantizer, value in zip(quantizers, ranges, strict=True):
+            quantizer.range.copy_(value)
+    return float(ranges.max())

@@ -34,7 +34,7 @@ def test_images_are_fitted_and_named(model):
 def test_what_judges_gave_no_range(model, count, taken):
     data = "scenes:n=10:train"
     ranges = calibration_images(model, data, taken)
-    others = held_out_images(model, data, count, taken=taken)
+    others = held_out_images(model, ranges, count)
     names = [sample.name for sample in others.samples]
     assert len(set(names)) == count
     assert not set(names) & set(ranges.names)
@@ -42,22 +42,30 @@ def test_what_judges_gave_no_range(model, count, taken):
 
 
 def test_other_data_may_judge(model):
-    others = held_out_images(model, "scenes:n=4:train", 5, taken=4, eval_data="scenes:n=5:val")
+    ranges = calibration_images(model, "scenes:n=4:train", 4)
+    others = held_out_images(model, ranges, 5, eval_data="scenes:n=5:val")
     assert others.data == "scenes:n=5:val"
     assert len(others.samples) == 5
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("available", "count", "message"),
     [
-        ({"data": "scenes:n=4", "count": 2, "taken": 4}, "leaves 0 images .* give --eval-data"),
-        ({"data": "scenes:n=6", "count": 3, "taken": 4}, "leaves 2 .* 3 are wanted; give --held"),
-        ({"data": "scenes:n=6", "count": 0, "taken": 4}, "--held-out is 0"),
+        (4, 2, r"leaves 0 images .* give --eval-data"),
+        (6, 3, r"leaves 2 .* 3 are wanted; give --held"),
+        (6, 0, r"--held-out is 0"),
     ],
 )
-def test_too_few_are_named(model, arguments, message):
+def test_too_few_are_named(model, available, count, message):
+    ranges = calibration_images(model, f"scenes:n={available}", 4)
     with pytest.raises(UserError, match=message):
-        held_out_images(model, **arguments)
+        held_out_images(model, ranges, count)
+
+
+def test_the_same_images_by_another_name_cannot_judge(model):
+    ranges = calibration_images(model, "scenes:n=4:train", 4)
+    with pytest.raises(UserError, match=r"of 'scenes:n=04:train' gave ranges too"):
+        held_out_images(model, ranges, 2, eval_data="scenes:n=04:train")
 
 
 def test_unlabelled_images_cannot_judge(model, tmp_path):
@@ -71,7 +79,7 @@ def test_unlabelled_images_cannot_judge(model, tmp_path):
     data = f"folder:{tmp_path}"
     assert len(calibration_images(model, data, 3).pixels) == 3
     with pytest.raises(UserError, match="label"):
-        held_out_images(model, data, 1, taken=1)
+        held_out_images(model, calibration_images(model, data, 1), 1)
 
 
 def test_images_without_content_are_refused(model, tmp_path):

@@ -143,6 +143,10 @@ def test_command_line(file, capsys):
     [
         (["--data", "scenes:n=3"], "has 3 images but 64 are wanted; give more data or --images 3"),
         (["--data", "scenes:n=3", "--images", "0"], "--images is 0"),
+        (["--data", "scenes:", "--held-out", "9"], r"--held-out=9 is for --compare-methods"),
+        (["--data", "scenes:", "--backend", "x"], r"--backend=x is for --compare-methods"),
+        (["--data", "scenes:", "--compare-methods", "--method=entropy"], "leave out --method"),
+        (["--data", "scenes:", "-o", "x.json"], r"-o x\.json is no name of a model"),
         (["--data", "scenes:n=3", "--method", "entrop"], r'no calibration method .*"entropy"'),
         (["--data", "nowhere:"], "unknown data set 'nowhere'"),
     ],

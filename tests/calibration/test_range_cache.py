@@ -93,6 +93,18 @@ def test_the_card_says_what_was_learnt(model):
     assert provenance(model, ["a"], "mse") == {"method": "learnt", "learnt": 1}
 
 
+@pytest.mark.parametrize("broken", ["NaN", "-1.0", "Infinity", "null", '"a"', "[1]"])
+def test_a_range_that_is_none_is_refused(model, mixes, tmp_path, broken):
+    images, cache = calibration_images(model, DATA, 1), tmp_path / "r.json"
+    tensors = sorted(mixes.tensors())[:1]
+    known = find_ranges(model, mixes, tensors, images, ["minmax"], cache=cache)
+    text = cache.read_text().replace(str(known["minmax"][tensors[0]]), broken)
+    cache.write_text(text)
+    with pytest.raises(UserError, match=r"r\.json holds no ranges of ours"):
+        find_ranges(model, mixes, tensors, images, ["minmax"], cache=cache)
+    assert cache.read_text() == text
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"format": "other"}', "\x00\xff"])
 def test_a_foreign_file_is_not_overwritten(model, mixes, tmp_path, content):
     cache = tmp_path / "r.json"

@@ -50,11 +50,19 @@ def test_each_block_has_its_reason():
 
 def test_the_verdict_names_gain_and_loss():
     assert verdict(result(frozenset("a"))) == (
-        "1 of 3 blocks in INT8: 1.43 times as fast as FP16, loses +0.10 points of 0.5 allowed"
+        "1 of 3 blocks in INT8: 1.43 times as fast as FP16, has -0.10 points, allowed are -0.5"
     )
     assert verdict(result(NOTHING)).startswith("FP16 wins here: no INT8 mix within the drop saves")
     failed = verdict(result(None, miou=(0.68, 0.67, 0.66)))
-    assert failed.startswith("nothing keeps within 0.5 points; the best found loses +2.00 points")
+    assert failed.startswith("nothing keeps within 0.5 points; the best found, with 0 of 3 blocks")
+    assert "has -2.00 points" in failed
+
+
+def test_a_noisy_machine_is_said():
+    found = result(frozenset("a"))
+    assert "times vary" not in report(found)
+    found.clock.noise = 0.22
+    assert "times vary by 22 % here" in report(found)
 
 
 def test_tables_and_json_say_the_same():

@@ -71,6 +71,8 @@ def test_page_tells_numbers_machine_and_commands():
 
 def test_untrained_weights_are_called_that():
     assert "was never trained" in render(bench(trained_iterations=0))
+    assert "was never trained" in render(bench(trained_iterations=0, is_trained=False))
+    assert "never trained" not in render(bench(trained_iterations=0, is_trained=True))  # imported
 
 
 def test_unmeasured_accuracy_is_a_dash():

@@ -52,6 +52,7 @@ def test_files_written_before_a_field_was_added_get_its_default() -> None:
         ({"input_size": "5"}, r"metadata key 'input_size' is 5"),
         ({"classes": "[]"}, r"metadata key 'classes' is \(\)"),
         ({"ranges": '{"conv_1": NaN}'}, r"metadata key 'ranges' is \{'conv_1': nan\}"),
+        ({"ranges": '{"a": 1.0, "b": -1.0, "c": -2.0}'}, r"'ranges' is \{'b': -1.0\}; export"),
         ({"ranges": '{"conv_1": -1.0}'}, r"metadata key 'ranges' is \{'conv_1': -1.0\}"),
         ({"ranges": "[1.0]"}, r"metadata key 'ranges' is \(1.0,\)"),
     ],

@@ -152,6 +152,16 @@ def test_a_teacher_that_sees_nothing_teaches_no_masks():
     assert (learner.class_logits.grad[..., -1] < 0).all()
 
 
+def test_a_teacher_that_sees_nothing_may_teach_nothing():
+    teacher, learner = answer(0), student(answer(1))
+    teacher.class_logits[..., -1] += 500
+    config = Config(loss=LossConfig(num_points=256, no_object_weight=0.0))
+    loss = Distillation(teacher=Says(*teacher), config=config)(
+        learner, torch.zeros(BATCH, 3, 64, 64), [0, 1]
+    )
+    assert sum(loss.values()) == 0
+
+
 def test_each_image_has_its_own_points():
     teacher, learner = answer(0), student(answer(1))
     together = terms(learner, teacher, (4, 5))

@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from segdata.errors import UserError
-from train.checkpoint import load_checkpoint
+from train.checkpoint import load_checkpoint, save_checkpoint
 from train.loop import Trainer
 from train.models.backbones import build_backbone
 from train.sources import load_source
@@ -210,6 +210,19 @@ def test_quantised_training_starts_from_a_model_and_resumes_exactly(tiny, tmp_pa
         torch.testing.assert_close(averaged[name], value, rtol=0.1, atol=0)
 
 
+def test_weights_that_are_not_finite_stop_a_quantised_training(tiny, tmp_path, untrained):
+    tiny.init, tiny.quantize = str(untrained), "int8"
+    source = load_checkpoint(untrained)
+    broken = dict(source.model)
+    name = next(name for name, value in broken.items() if value.dim() == 4)
+    broken[name] = broken[name].clone()
+    broken[name][0, 0, 0, 0] = torch.nan
+    save_checkpoint(dataclasses.replace(source, model=broken), untrained)
+    with pytest.raises(UserError, match="a range of INT8 is nan on the training data"):
+        Trainer(tiny, tmp_path / "run", resume=False).run()
+    assert not (tmp_path / "run" / "last.pth").exists()
+
+
 def test_no_steps_of_quantised_training_find_the_ranges_alone(tiny, tmp_path, untrained, caplog):
     tiny.iterations, tiny.init, tiny.quantize = 0, str(untrained), "int8"
     Trainer(tiny, tmp_path / "run", resume=False).run()
@@ -222,6 +235,13 @@ def test_no_steps_of_quantised_training_find_the_ranges_alone(tiny, tmp_path, un
     image = torch.randint(0, 256, (1, 3, 64, 64)).float()
     rounded, exact = (file.build()(image).mask_logits for file in (found, source))
     assert 0 < (rounded - exact).abs().max() < exact.abs().max()
+
+    assert (found.iterations, found.imported_from) == (0, "")
+    source = dataclasses.replace(source, iterations=70, imported_from="elsewhere")
+    save_checkpoint(source, untrained)
+    Trainer(tiny, tmp_path / "known", resume=False).run()
+    found = load_checkpoint(tmp_path / "known" / "model.pth")
+    assert (found.iterations, found.imported_from) == (70, "elsewhere")
 
     tiny.init, tiny.quantize = str(tmp_path / "run" / "model.pth"), ""
     caplog.set_level(logging.INFO)

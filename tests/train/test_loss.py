@@ -119,6 +119,11 @@ def test_an_image_without_labels_trains_no_object_only():
     sum(loss.values()).backward()
 
 
+def test_without_labels_and_a_weight_for_none_there_is_no_loss():
+    y = torch.full_like(labels(), IGNORE_INDEX)
+    assert sum(loss_of(predictions(), y, no_object_weight=0.0).values()) == 0
+
+
 def test_each_image_has_its_own_points():
     y, p = labels(), predictions()
     together = loss_of(p, y)["mask"]

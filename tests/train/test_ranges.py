@@ -1,3 +1,4 @@
+import math
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.utils.data import DataLoader
 
+from segdata.errors import UserError
 from train.data import Batch
 from train.models.fake_quantize import quantize_layer
 from train.ranges import FOLLOWING, MOMENTUM, agree, follow, observe
@@ -49,7 +51,19 @@ def test_one_process_agrees_with_itself(layer):
     layer.input_quantizer.range.fill_(3.0)
     agree(layer, Accelerator(cpu=True))
     assert layer.input_quantizer.range == 3
-    agree(nn.Linear(1, 1), Accelerator(cpu=True))
+    assert agree(nn.Linear(1, 1), Accelerator(cpu=True)) == 0
+
+
+def test_ranges_that_are_not_finite_are_found(layer):
+    with pytest.raises(
+        UserError, match="a range of INT8 is nan on the training data; give another"
+    ):
+        observe(layer, batches(1.0, float("inf")), Accelerator(cpu=True))
+    layers = nn.Sequential(layer, nn.Conv2d(2, 2, 1))
+    quantize_layer(layers[1])
+    layer.input_quantizer.range.fill_(float("nan"))
+    layers[1].input_quantizer.range.fill_(9.0)
+    assert math.isnan(agree(layers, Accelerator(cpu=True)))
 
 
 PROBE = """

@@ -34,16 +34,21 @@ class ActivationQuantizer(nn.Module):
         self.observes = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape; FP32 out, whatever comes in: a 16-bit float cannot hold 255 even steps."""
+        """Any shape; FP32 out. What is not finite makes everything NaN, so that the loss tells.
+
+        Autocast then casts to its own format: in BF16, which cannot hold 255 even steps, large
+        values move by up to a quarter of a step. precision=fp32 is exact.
+        """
+        low, high = x.detach().aminmax()
+        largest = torch.maximum(-low, high).float()
         if self.momentum and (self.training or self.observes):
-            low, high = x.detach().aminmax()
-            self.range.lerp_(torch.maximum(-low, high).float(), self.momentum)
+            self.range.lerp_(largest, self.momentum)
         if self.observes:
             return x
+        # Rounding alone would make a finite number of NaN.
+        scale = torch.where(largest.isfinite(), step(self.range), torch.nan)
         zero = torch.zeros((), dtype=torch.int32, device=x.device)
-        return torch.fake_quantize_per_tensor_affine(
-            x.float(), step(self.range), zero, -LEVELS, LEVELS
-        )
+        return torch.fake_quantize_per_tensor_affine(x.float(), scale, zero, -LEVELS, LEVELS)
 
 
 class WeightQuantizer(nn.Module):
@@ -53,7 +58,7 @@ class WeightQuantizer(nn.Module):
         """Output channels first."""
         weight = weight.float()
         largest = weight.detach().flatten(1).abs().amax(dim=1)
-        scale = torch.where(largest > 0, largest / LEVELS, 1.0)
+        scale = torch.where(largest == 0, 1.0, largest / LEVELS)
         zeros = torch.zeros_like(scale, dtype=torch.int32)
         return torch.fake_quantize_per_channel_affine(weight, scale, zeros, 0, -LEVELS, LEVELS)
 
@@ -65,7 +70,7 @@ def step(largest: Tensor) -> Tensor:
     # The bits of positive floats, read as integers, count upwards.
     next_up = (half.view(torch.int16) + 1).view(torch.float16)
     half = torch.where(half.float() < exact, next_up, half)
-    return torch.where(half > 0, half, torch.ones_like(half)).float()
+    return torch.where(half == 0, torch.ones_like(half), half).float()
 
 
 class _Convolution(nn.Module):
@@ -153,7 +158,10 @@ def quantize_layer(module: nn.Module) -> None:
 
 def quantize_output(module: nn.Module) -> None:
     """Let a module of one input round its output, in place."""
-    _become(module, _Output)
+    if isinstance(module, nn.Sequential):  # which runs whatever is added to it
+        module.add_module("output_quantizer", ActivationQuantizer())
+    else:
+        _become(module, _Output)
 
 
 def remove_quantizers(module: nn.Module) -> None:

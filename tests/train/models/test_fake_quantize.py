@@ -42,6 +42,19 @@ def test_activations_are_rounded_and_clipped_and_pass_gradients():
     assert half.dtype == torch.float32
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_not_rounded_away(value):
+    bad = torch.tensor([[1.0, value], [1.0, 2.0]])
+    quantizer = ActivationQuantizer()
+    quantizer.range.fill_(127.0)
+    assert quantizer(bad).isnan().all()
+    quantizer.range.fill_(value)
+    assert quantizer(bad[1]).isnan().any()
+    rounded = WeightQuantizer()(bad)
+    assert rounded[0].isnan().any()
+    assert rounded[1].isfinite().all()
+
+
 def test_ranges_follow_in_training_alone():
     quantizer = ActivationQuantizer()
     quantizer.observes, quantizer.momentum = True, 1.0
@@ -146,6 +159,18 @@ def test_an_output_is_rounded_where_asked():
     again = copy.deepcopy(shortcut)
     set_ranges(again, 0.0)
     assert shortcut(torch.tensor([0.6])) == 1
+
+
+def test_the_output_of_a_sequence_is_rounded_once():
+    shortcut = nn.Sequential(nn.Identity())
+    quantize_output(shortcut)
+    set_ranges(shortcut, 127.0)
+    calls = []
+    shortcut.output_quantizer.register_forward_hook(lambda *_: calls.append(1))
+    assert shortcut(torch.tensor([0.6])) == 1
+    assert len(calls) == 1
+    remove_quantizers(shortcut)
+    assert shortcut(torch.tensor([0.6])) == 0.6
 
 
 def test_other_layers_are_left_alone():

@@ -1,0 +1,86 @@
+"""FP32 on both CPU backends beside INT8, batch 1, all in one interleaved run.
+
+python benchmarks/int8_speed.py NAME=MODEL.onnx,MODEL.int8.onnx… --data SPEC [-o FILE]
+
+Of each model the best FP32 median is divided by the best of its INT8 or mixed files.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from runtime.backends import CPU_BACKENDS, load
+from runtime.measure import measure
+from runtime.results import json_output, origin
+from segdata.cli import Parser, run
+from segdata.datasets import open_dataset
+from segdata.errors import UserError
+from segdata.files import sha256
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Load every file on every backend, measure, print the table and write it."""
+    parser = Parser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("models", nargs="+", metavar="NAME=FP32.onnx,INT8.onnx…")
+    parser.add_argument("--data", required=True, metavar="SPEC", help="its first image is run")
+    parser.add_argument("--duration", type=float, default=8, help="seconds for each variant")
+    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).with_suffix(".json"))
+    words = sys.argv[1:] if argv is None else argv
+    args = parser.parse_args(words)
+    image = open_dataset(args.data, labels=False)[0].image
+    loaded = {
+        (name, path, backend): load(path, backend)
+        for name, paths in map(_parts, args.models)
+        for path in paths
+        for backend in CPU_BACKENDS
+    }
+    with json_output(args.output) as write:
+        timings = measure(
+            {"|".join(key): backend for key, backend in loaded.items()},
+            image,
+            duration_s=args.duration,
+        )
+        rows = [
+            {
+                "model": name,
+                "file": Path(path).name,
+                "precision": backend.card.precision,
+                "input": list(backend.card.input_size),
+                "backend": where,
+                "median_ms": round(timings["|".join((name, path, where))].median, 2),
+                "p90_ms": round(timings["|".join((name, path, where))].percentile(90), 2),
+                "queries": len(timings["|".join((name, path, where))].queries),
+                "sha256": sha256(Path(path)),
+            }
+            for (name, path, where), backend in loaded.items()
+        ]
+        ratios = {name: _ratio([row for row in rows if row["model"] == name])
+                  for name, _ in map(_parts, args.models)}  # fmt: skip
+        for row in rows:
+            print(
+                f"{row['model']:16} {row['file']:24} {row['backend']:12} {row['median_ms']:8.2f} ms"
+            )
+        print(ratios)
+        command = shlex.join(["python", "benchmarks/int8_speed.py", *words])
+        write(origin(command) | {"best FP32 / best INT8": ratios, "rows": rows})
+
+
+def _parts(entry: str) -> tuple[str, list[str]]:
+    name, sign, paths = entry.partition("=")
+    if not sign or "," not in paths:
+        raise UserError(f"{entry}: write NAME=FP32.onnx,INT8.onnx")
+    return name, paths.split(",")
+
+
+def _ratio(rows: list[dict[str, object]]) -> float:
+    best = {
+        kind: min(float(str(row["median_ms"])) for row in rows if row["precision"] == kind)
+        for kind in ("fp32", "int8")
+    }
+    return round(best["fp32"] / best["int8"], 3)
+
+
+if __name__ == "__main__":
+    run(main)
