@@ -96,11 +96,15 @@ def test_a_signal_ends_the_block_as_an_exception_does(number: int, code: int) ->
         finally:
             cleaned.append(number)
 
-    with pytest.raises(SystemExit) as caught:
-        cli.run(main, [])
+    before = signal.signal(number, signal.SIG_DFL)  # nohup has SIGHUP ignored
+    try:
+        with pytest.raises(SystemExit) as caught:
+            cli.run(main, [])
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
     assert caught.value.code == code
     assert cleaned == [number]
-    assert signal.getsignal(number) == signal.SIG_DFL
 
 
 def test_a_signal_that_is_ignored_stays_so() -> None:
