@@ -191,7 +191,7 @@ def document(result: Result) -> dict[str, Any]:
         "noise": result.clock.noise,
         "verdict": verdict(result),
         "chosen": None if choice.best is None else sorted(choice.best),
-        "versions": [
+        "formats": [
             {"name": name, "ms": latency, "miou": score.miou, "agreement": score.agreement}
             for name, latency, score in _versions(result)
         ],

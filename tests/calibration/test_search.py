@@ -29,12 +29,13 @@ def test_the_model_the_table_and_the_curve_are_written(file, capsys):
     if found["chosen"]:
         assert card.calibration["int8"] == found["chosen"]
         assert card.calibration["max_drop_points"] == 30
-    assert [version["name"] for version in found["versions"][:3]] == ["FP32", "FP16", "INT8"]
+    assert [version["name"] for version in found["formats"][:3]] == ["FP32", "FP16", "INT8"]
     formats = {row["block"]: row["format"] for row in found["blocks"]}
     assert sorted(block for block in formats if formats[block] == "int8") == found["chosen"]
     assert formats["heads"] == "fp16"
     assert {tuple(point["int8"]) for point in found["curve"]} >= {(), tuple(found["chosen"])}
     assert all(row["why"] for row in found["blocks"])
+    assert found["versions"]["onnx"]
     said = capsys.readouterr().out
     assert found["verdict"] in said
     assert said.rstrip().endswith("model.mixed.json")
@@ -59,8 +60,8 @@ def test_an_estimate_needs_no_measurement_and_is_the_same_every_time(file, monke
     assert scored == []  # all of them from the first run's file
     again = table(file)
     assert again["scores_known_before"] == len(first["scores"])
-    assert {name: again[name] for name in ("blocks", "versions", "curve", "scores")} == {
-        name: first[name] for name in ("blocks", "versions", "curve", "scores")
+    assert {name: again[name] for name in ("blocks", "formats", "curve", "scores")} == {
+        name: first[name] for name in ("blocks", "formats", "curve", "scores")
     }
     assert target.read_bytes() == model
 
@@ -68,7 +69,7 @@ def test_an_estimate_needs_no_measurement_and_is_the_same_every_time(file, monke
 def test_the_choice_keeps_within_the_drop_on_the_images_that_judge(file):
     main([str(file), *DATA, "--max-drop=0.4", "--latency=estimated"])
     found = table(file)
-    fp32, chosen = found["versions"][0]["miou"], found["versions"][-1]["miou"]
+    fp32, chosen = found["formats"][0]["miou"], found["formats"][-1]["miou"]
     assert found["chosen"] is not None
     assert 100 * (fp32 - chosen) <= 0.4
 

@@ -70,8 +70,8 @@ def test_tables_and_json_say_the_same():
     text, plain = report(found), document(found)
     assert plain["chosen"] == ["a"]
     assert [row["format"] for row in plain["blocks"]] == ["int8", "fp16", "fp16", "fp16"]
-    assert [version["name"] for version in plain["versions"]] == ["FP32", "FP16", "INT8", "chosen"]
-    assert plain["versions"][3] == {"name": "chosen", "ms": 7.0, "miou": 0.699, "agreement": 0.99}
+    assert [version["name"] for version in plain["formats"]] == ["FP32", "FP16", "INT8", "chosen"]
+    assert plain["formats"][3] == {"name": "chosen", "ms": 7.0, "miou": 0.699, "agreement": 0.99}
     for word in ("12.00", "0.700", "-0.10", "saves 3.00 ms", plain["verdict"]):
         assert word in text
 
@@ -91,5 +91,5 @@ def test_the_curve_names_what_was_chosen(best, name):
 def test_without_an_fp32_time_the_curve_lacks_it():
     found = result(ALL, fp32_latency=None)
     assert "FP32" not in [point.name for point in curve(found)]
-    assert document(found)["versions"][0]["ms"] is None
+    assert document(found)["formats"][0]["ms"] is None
     assert "-" in report(found)
