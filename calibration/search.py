@@ -34,6 +34,7 @@ from runtime.certify_options import Options
 from runtime.certify_verdict import Thresholds
 from runtime.results import json_output, origin
 from segdata.cli import Parser, run
+from segdata.datasets import open_dataset
 from segdata.errors import UserError
 
 MAX_DROP = 0.5
@@ -107,14 +108,7 @@ def search_file(args: argparse.Namespace, command: str) -> int:
         write_json(about | key | document(result) | {"scores": to_list(result.scores)})
     partial.unlink(missing_ok=True)
     if not why:
-        pictures.draw_curve(
-            curve(result),
-            target.with_suffix(""),
-            caption=study.caption,
-            chosen=result.name,
-            limit=result.lowest,
-            latency=result.clock.what,
-        )
+        _draw(result, target.with_suffix(""))
     print(f"{target}, {table}")
     return _certify(args, target, command) if args.certify else 0
 
@@ -139,6 +133,8 @@ def _check(args: argparse.Namespace, target: Path) -> None:
     find_device(args.device)
     if args.time_on:
         choose_backend(args.time_on)
+    if args.certify:
+        open_dataset(args.certify)
 
 
 def _clock(args: argparse.Namespace, study: Study, folder: Path) -> Clock:
@@ -168,6 +164,17 @@ def _write(result: Result, target: Path) -> None:
         write(model, target, study.file, precision="int8", calibration=how)
     else:  # without ranges
         write(model, target, study.file, precision="fp16")
+
+
+def _draw(result: Result, stem: Path) -> None:
+    pictures.draw_curve(
+        curve(result),
+        stem,
+        caption=result.study.caption,
+        chosen=result.name,
+        limit=result.lowest,
+        latency=result.clock.what,
+    )
 
 
 def _certify(args: argparse.Namespace, target: Path, command: str) -> int:

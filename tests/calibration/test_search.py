@@ -119,6 +119,7 @@ def test_a_certificate_may_follow(file, capsys):
         (["--device=t5", "--latency=estimated"], "no figures for device 't5'; there are t4"),
         (["--time-on=tensort"], r'no backend "tensort"'),
         (["--time-on=tensorrt-rtx", "--latency=estimated"], "leave out --latency=estimated"),
+        (["--certify=camvit:x"], r'did you mean "camvid"'),
         (["-o", "x.engine"], r"-o x\.engine is no name of a model"),
         (["-o", "model.onnx"], r"model\.onnx would overwrite the FP32 file"),
         (["--held-out=90"], "leaves 6 images to judge by but 90 are wanted"),
