@@ -107,7 +107,7 @@ class Stopwatch:
 
     def _ratios(self, backends: Mapping[str, Backend]) -> list[float]:
         """Medians in the order of the models, over the mean of the first and the last."""
-        timings = measure(backends, self._image, warmup_ms=0, duration_s=DURATION_S)
+        timings = measure(backends, self._image, warmup_ms=0, duration_s=DURATION_S, iterations=1)
         times = [timing.median for timing in timings.values()]
         reference = (times[0] + times[-1]) / 2
         self._reference = self._reference or reference
