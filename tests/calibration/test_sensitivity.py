@@ -74,7 +74,7 @@ def test_the_table_the_file_and_the_bars(done):
     assert (found["runs"], found["done"]) == (2 + 2 * (KEPT + 1),) * 2
     assert found["command"].startswith("python -m calibration.sensitivity ")
     assert {"date", "machine", "versions"} < found.keys()
-    assert found["calibration"]["method"] == "minmax"
+    assert found["calibration"]["method"] == "mse"
     assert found["fp32"]["agreement"] == 1 > found["int8"]["agreement"]
     assert [entry["block"] for entry in found["blocks"]][-1] == HEADS
     for entry in found["blocks"]:
