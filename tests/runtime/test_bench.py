@@ -87,7 +87,7 @@ def test_real_formats_label_as_fp32_does(toys, capsys):
     data = toys.data()
     main([f"--onnx={toys.model()}", "--fp16", "--int8", f"--data={data}", *QUICK])
     text = capsys.readouterr().out
-    assert "INT8 ranges: minmax over 3 images of folder:" in text
+    assert "INT8 ranges: mse over 3 images of folder:" in text
     cells = table(text)
     assert float(cells["FP16"][-1]) > 99.9
     assert float(cells["INT8"][-1]) > 95

@@ -220,7 +220,7 @@ def test_an_engine_beside_an_onnx_file(toys, network, engine, capsys, monkeypatc
 def test_without_matplotlib_the_plot_is_refused_before_measuring(
     toys, network, failing, monkeypatch
 ):
-    monkeypatch.setattr("runtime.plot.find_spec", lambda name: None)
+    monkeypatch.setattr("runtime.plot_canvas.find_spec", lambda name: None)
     monkeypatch.setattr("runtime.compare.measure", lambda *a, **k: pytest.fail("measured"))
     assert "pip install matplotlib" in failing(main, network("one"), "-o", toys.folder / "out")
     assert not (toys.folder / "out").exists()
