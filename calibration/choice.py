@@ -38,6 +38,17 @@ class Choice:
     best: Mix | None = None
 
 
+@dataclass(frozen=True)
+class _Terms:
+    """What a search asks and keeps to; see `choose`."""
+
+    score: Scores
+    latency: Latencies
+    lowest: float
+    noise: Callable[[], float]
+    worth: float
+
+
 def choose(
     usual: Collection[str],
     harm: Mapping[str, float],
@@ -65,27 +76,23 @@ def choose(
         noise: the share of a latency below which a difference is none; asked after measuring.
         worth: the share of the latency of nothing in INT8 that INT8 has to save.
     """
+    terms = _Terms(score, latency, lowest, noise, worth)
     every: Mix = frozenset(usual)
     singles = {block: every - {block} for block in usual}
     times = dict(latency([NOTHING, every, *singles.values()]))
     saves = {block: times[mix] - times[every] for block, mix in singles.items()}
     margin = noise() * times[every]
-    idle = _idle(every, saves, margin, times, latency, noise)
+    idle = _idle(every, saves, margin, times, terms)
     found = Choice(every, saves, margin, idle, {}, times)
     found.path.extend(_path(found, harm, margin))
     missing = [mix for mix in found.path if mix not in times]
     times |= latency(missing)
     found.scores.update(score([*found.path, every]))
-    return _with_best(found, score, latency, lowest, noise, worth)
+    return _with_best(found, terms)
 
 
 def _idle(
-    every: Mix,
-    saves: Mapping[str, float],
-    margin: float,
-    times: dict[Mix, float],
-    latency: Latencies,
-    noise: Callable[[], float],
+    every: Mix, saves: Mapping[str, float], margin: float, times: dict[Mix, float], terms: _Terms
 ) -> Mix:
     """As many as possible of the blocks that save no time alone, without a loss of time together.
 
@@ -97,9 +104,9 @@ def _idle(
     groups = [frozenset(order[:count]) for count in sorted(counts)]
     if not groups:
         return NOTHING
-    timed = latency([every, *(every - group for group in groups)])
+    timed = terms.latency([every, *(every - group for group in groups)])
     times.update(timed)
-    longest = min(timed.values()) * (1 + noise())
+    longest = min(timed.values()) * (1 + terms.noise())
     return max((g for g in groups if timed[every - g] <= longest), key=len, default=NOTHING)
 
 
@@ -111,15 +118,8 @@ def _path(found: Choice, harm: Mapping[str, float], least: float) -> list[Mix]:
     return [frozenset(left[:count]) for count in range(len(left), -1, -1)]
 
 
-def _with_best(
-    found: Choice,
-    score: Scores,
-    latency: Latencies,
-    lowest: float,
-    noise: Callable[[], float],
-    worth: float,
-) -> Choice:
-    within = [mix for mix, result in found.scores.items() if result.miou >= lowest]
+def _with_best(found: Choice, terms: _Terms) -> Choice:
+    within = [mix for mix, result in found.scores.items() if result.miou >= terms.lowest]
     if not within:
         return found
     best = min(within, key=lambda mix: (found.latencies[mix], -found.scores[mix].agreement))
@@ -127,27 +127,21 @@ def _with_best(
     for block in sorted(out, key=lambda block: -found.saves[block]):
         more = best | {block}
         if more not in found.scores:
-            found.scores.update(score([more]))
-        if found.scores[more].miou < lowest:
+            found.scores.update(terms.score([more]))
+        if found.scores[more].miou < terms.lowest:
             continue
         if more not in found.latencies:
-            found.latencies.update(latency([more]))
-        if found.latencies[more] < found.latencies[best] * (1 - noise()):
+            found.latencies.update(terms.latency([more]))
+        if found.latencies[more] < found.latencies[best] * (1 - terms.noise()):
             best = more
-    finalists, least = {NOTHING, found.usual, best}, max(worth, noise())
-    return replace(found, best=_fastest(finalists, found, latency, lowest, least))
+    return replace(found, best=_fastest({NOTHING, found.usual, best}, found, terms))
 
 
-def _fastest(
-    finalists: set[Mix],
-    found: Choice,
-    latency: Latencies,
-    lowest: float,
-    least: float,
-) -> Mix:
+def _fastest(finalists: set[Mix], found: Choice, terms: _Terms) -> Mix:
     """Of the accurate ones, measured once more: the luckiest of many measurements won so far."""
-    found.latencies.update(latency(sorted(finalists, key=len)))
-    accurate = [mix for mix in finalists if found.scores[mix].miou >= lowest]
+    found.latencies.update(terms.latency(sorted(finalists, key=len)))
+    accurate = [mix for mix in finalists if found.scores[mix].miou >= terms.lowest]
     best = min(accurate, key=lambda mix: found.latencies[mix])
+    least = max(terms.worth, terms.noise())
     no_gain = found.latencies[best] > found.latencies[NOTHING] * (1 - least)
     return NOTHING if no_gain and NOTHING in accurate else best
