@@ -39,11 +39,13 @@ plugin: ## build build/plugins/libemca_plugin.so; TENSORRT_ROOT names a TensorRT
 gpu-check: ## prove and time the kernels on the GPU at hand; nothing is downloaded
 	PYTHONPATH=. $(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu_check.py
 
-# A process for each stage, as in use: torch, onnxruntime and OpenVINO each bring their own threads.
+# A run for each stage, as in use: torch, onnxruntime and OpenVINO each bring their own threads. Its
+# tests are shared among processes, in which one thread each is enough.
 PARTS := segdata plugins train export calibration runtime test_pipeline.py test_baselines.py \
-    test_gpu_check.py test_engines.py
+    test_gpu_check.py test_engines.py test_pages.py
 test: $(STAMP) ## prove the code
-	set -e; for part in $(PARTS); do $(BIN)/python -m pytest tests/$$part; done
+	set -e; export OMP_NUM_THREADS=1; for part in $(PARTS); do \
+	    $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal tests/$$part; done
 
 check: $(STAMP) ## format, lint, types, layers
 	$(BIN)/ruff format --check .

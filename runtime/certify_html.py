@@ -7,16 +7,22 @@ from html import escape
 from pathlib import PurePath
 from typing import Any
 
-from runtime import charts
+from runtime import chart_bars
 from runtime.page_html import (
+    Column,
+    Html,
     Panel,
     colours,
+    details,
     document,
     machine_facts,
     made_with,
+    note,
     number,
     section,
+    signed,
     strips,
+    table,
     tiles,
 )
 
@@ -44,23 +50,23 @@ def page(
     """
     sections = [
         _header(content),
-        section("Measures", _measures(content), _notes(content)),
+        section("Measures", measures(content), note(*content["notes"])),
         _classes(content),
         _pictures(content, palette, panels, present, legend),
         section("How it was measured", _method(content)),
         section("Made with", made_with(content["command"], _facts(content))),
     ]
-    return document(f"{TITLE}: {_name(content, 'candidate')}", sections)
+    return document(f"{TITLE}: {file_name(content, 'candidate')}", sections)
 
 
 def _header(content: Mapping[str, Any]) -> str:
-    candidate, reference = _name(content, "candidate"), _name(content, "reference")
+    candidate, reference = file_name(content, "candidate"), file_name(content, "reference")
     mark, word = ("good", "Certified") if content["certified"] else ("bad", "Not certified")
     head = f'<span class="{mark}">{word}:</span> {escape(candidate)} in place of '
     lines = "<br>".join(escape(line) for line in content["missed"])
     reasons = f'<p class="warning">{lines}</p>' if lines else ""
     files = " · ".join(
-        f"{_name(content, key)}: {content[key]['precision']} on {content[key]['backend']}"
+        f"{file_name(content, key)}: {content[key]['precision']} on {content[key]['backend']}"
         for key in ("reference", "candidate")
     )
     images = f"{content['images']} images of {content['data']} · {content['date'][:10]}"
@@ -76,27 +82,38 @@ def _header(content: Mapping[str, Any]) -> str:
     )
 
 
-def _measures(content: Mapping[str, Any]) -> str:
-    heads = '<th scope="col">value</th><th scope="col" class="wide">95 % interval</th>'
-    heads += '<th scope="col">at least</th><th></th>'
-    body = "".join(
-        f'<tr><th scope="row">{escape(check["name"])}, {check["unit"]}'
-        + (f"<br><small>{escape(check['remark'])}</small>" if check["remark"] else "")
-        + f'</th><td>{_value(check, "value")}</td><td class="wide">{_span(check)}</td>'
-        f"<td>{_value(check, 'bound')}</td><td>{_mark(check['passed'])}</td></tr>"
+def measures(content: Mapping[str, Any]) -> str:
+    """The table of the measures and whether each is met."""
+    columns = [
+        *(
+            Column("measure", text=True, wrap=True),
+            Column("value"),
+            Column("95 % interval", wide=True),
+        ),
+        *(Column("at least"), Column("verdict", text=True)),
+    ]
+    rows = [
+        [
+            Html(
+                f"{escape(check['name'])}, {check['unit']}"
+                + (f"<br><small>{escape(check['remark'])}</small>" if check["remark"] else "")
+            ),
+            _value(check, "value"),
+            _span(check),
+            _value(check, "bound"),
+            _mark(check["passed"]),
+        ]
         for check in content["checks"]
-    )
-    return (
-        f'<div class="scroll"><table><thead><tr><th></th>{heads}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _notes(content: Mapping[str, Any]) -> str:
-    return f'<p class="note">{escape(" ".join(content["notes"]))}</p>' if content["notes"] else ""
+    ]
+    return table(columns, rows, caption="Measures and thresholds", sort=False)
 
 
 def _classes(content: Mapping[str, Any]) -> str:
+    text = classes(content)
+    return section("IoU of each class", text) if text else ""
+
+
+def classes(content: Mapping[str, Any]) -> str:
     """Every class as a row; of many, those that lose most are shown and the others folded."""
     rows = content["iou"]
     known = [row for row in rows if row["delta"] is not None]
@@ -111,44 +128,43 @@ def _classes(content: Mapping[str, Any]) -> str:
         rows, folded = ordered[:CLASSES_SHOWN], ordered[CLASSES_SHOWN:]
     text = _class_table(rows, reach, limit)
     if folded:
-        more = _class_table(folded, reach, limit)
-        text += f"<details><summary>{len(folded)} more classes</summary>{more}</details>"
-    scale = (
+        text += details(f"{len(folded)} more classes", _class_table(folded, reach, limit))
+    return text + note(
         f"The drawings reach from −{reach:.1f} to +{reach:.1f} points; left of the middle the "
         "candidate is worse."
     )
-    return section("IoU of each class", text, f'<p class="note">{scale}</p>')
 
 
 def _class_table(rows: Sequence[Mapping[str, Any]], reach: float, limit: float | None) -> str:
-    heads = (
-        *('<th scope="col" class="wide">reference %</th>',),
-        *('<th scope="col" class="wide">candidate %</th>', '<th scope="col">Δ points</th>'),
-        *('<th scope="col" class="wide">95 % interval</th>', "<th></th>"),
-    )
-    body = "".join(
-        f'<tr><th scope="row">{escape(row["name"])}</th>'
-        f'<td class="wide">{number(row["reference"], "{:.2f}", 100)}</td>'
-        f'<td class="wide">{number(row["candidate"], "{:.2f}", 100)}</td>'
-        f"<td>{_signed(row['delta'])}</td>"
-        f'<td class="wide">{_ends(row)}</td><td>{_whisker(row, reach, limit)}</td></tr>'
+    columns = [
+        *(Column("class", text=True), Column("reference %", wide=True)),
+        *(Column("candidate %", wide=True), Column("Δ points")),
+        *(Column("95 % interval", wide=True), Column("")),
+    ]
+    cells = [
+        [
+            row["name"],
+            number(row["reference"], "{:.2f}", 100),
+            number(row["candidate"], "{:.2f}", 100),
+            signed(row["delta"]),
+            _ends(row),
+            _whisker(row, reach, limit),
+        ]
         for row in rows
-    )
-    return (
-        f'<div class="scroll"><table><thead><tr><th></th>{"".join(heads)}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    ]
+    return table(columns, cells, caption="IoU of each class")
 
 
 def _whisker(row: Mapping[str, Any], reach: float, limit: float | None) -> str:
     if row["delta"] is None:
         return ""
-    return charts.whisker(
+    drawing = chart_bars.whisker(
         *(row["delta"], row["low"], row["high"]),
         reach=reach,
         mark=None if limit is None else -limit,
-        title=f"{row['name']}: {_signed(row['delta'])} points, {_ends(row)}",
+        title=f"{row['name']}: {signed(row['delta'])} points, {_ends(row)}",
     )
+    return Html(drawing)
 
 
 def _pictures(
@@ -163,7 +179,10 @@ def _pictures(
     names = content["classes"]
     marks = colours([text for text, _ in legend], [rgb for _, rgb in legend], range(len(legend)))
     return section(
-        "Images labelled least alike", colours(names, palette, present), marks, strips(panels)
+        "Images labelled least alike",
+        colours(names, palette, present),
+        marks,
+        strips(panels, left="reference", right="candidate"),
     )
 
 
@@ -196,7 +215,7 @@ def _method(content: Mapping[str, Any]) -> str:
 
 def _facts(content: Mapping[str, Any]) -> dict[str, Any]:
     files = {
-        f"SHA-256 of {_name(content, key)}, {key}": content[key]["sha256"]
+        f"SHA-256 of {file_name(content, key)}, {key}": content[key]["sha256"]
         for key in ("reference", "candidate")
     }
     return {
@@ -206,7 +225,7 @@ def _facts(content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _name(content: Mapping[str, Any], key: str) -> str:
+def file_name(content: Mapping[str, Any], key: str) -> str:
     """The name of a file, with its folder where both files have one name."""
     paths = {key: PurePath(content[key]["path"]) for key in ("reference", "candidate")}
     alike = paths["reference"].name == paths["candidate"].name
@@ -216,7 +235,7 @@ def _name(content: Mapping[str, Any], key: str) -> str:
 def _value(check: Mapping[str, Any], key: str) -> str:
     """An entry of a measure; differences have a sign."""
     value = check[key]
-    return _signed(value) if check["unit"] == "points" else number(value, "{:.2f}")
+    return signed(value) if check["unit"] == "points" else number(value, "{:.2f}")
 
 
 def _span(check: Mapping[str, Any]) -> str:
@@ -226,15 +245,11 @@ def _span(check: Mapping[str, Any]) -> str:
 
 
 def _ends(row: Mapping[str, Any]) -> str:
-    return "–" if row["low"] is None else f"{_signed(row['low'])} … {_signed(row['high'])}"
-
-
-def _signed(value: float | None) -> str:
-    """With its sign, unless it rounds to nothing."""
-    return number(None if value is None else round(value, 2) + 0.0, "{:+.2f}")
+    return "–" if row["low"] is None else f"{signed(row['low'])} … {signed(row['high'])}"
 
 
 def _mark(passed: bool | None) -> str:
     if passed is None:
         return ""
-    return '<span class="good">✓ met</span>' if passed else '<span class="bad">✗ missed</span>'
+    name, word = ("good", "✓ met") if passed else ("bad", "✗ missed")
+    return Html(f'<span class="{name}">{word}</span>')

@@ -1,15 +1,24 @@
-"""One self-contained page about a model: speed and accuracy of its formats, curves, pictures.
+"""One self-contained page from the results in a folder.
 
 python -m runtime.report DIR
 
-DIR holds bench.json (runtime.bench --exportTable) and, if it was trained there, metrics.jsonl.
-The page is DIR/report.html. The pictures come from the data and the model files of the benchmark;
---data and --models name others.
+The page is DIR/report.html. Every result in DIR and in the folders right below it becomes a
+section, one of them is enough:
+
+bench.json             runtime.bench --exportTable: formats of one model side by side
+times.json             runtime.bench --exportTimes: how often each latency occurs
+compare.json           runtime.compare -o: several models
+*.certificate.json     runtime.certify
+*.sensitivity.json     calibration.sensitivity
+*.mixed.json           calibration.search
+metrics.jsonl          train
+
+The pictures come from the data and the model files of the benchmark; --data and --models name
+others, --samples=0 leaves them out.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,48 +29,19 @@ from numpy.typing import NDArray
 
 from runtime import machine
 from runtime.backends import BACKENDS, Backend, load
+from runtime.certify_measure import differences, legend
 from runtime.evaluate import check_classes, predict
 from runtime.page_html import Panel, Picture
 from runtime.pictures import data_uri
+from runtime.report_bench import Gallery
+from runtime.report_files import Result, find, of_kind, section_of, unknown
 from runtime.report_html import page
+from segdata.classes import Colour
 from segdata.cli import Parser, progress, run
-from segdata.datasets import Dataset, open_dataset
+from segdata.datasets import Dataset, Sample, open_dataset
 from segdata.draw import overlay
 from segdata.errors import UserError
 from segdata.files import atomic_path
-
-# What the page reads of bench.json
-BENCH_KEYS = {
-    *("backend", "checkpoint_sha256", "classes", "command", "data", "date", "files", "images"),
-    *("input", "machine", "notes", "palette", "rows", "threads", "trained_iterations", "versions"),
-}
-
-
-def read_bench(folder: Path) -> dict[str, Any]:
-    """The table of the benchmark in `folder`; UserError where there is none."""
-    path = folder / "bench.json"
-    remedy = f"run python -m runtime.bench … --exportTable={path}"
-    if not path.is_file():
-        raise UserError(f"{path} is missing; {remedy}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON; {remedy}") from error
-    if not isinstance(content, dict) or not content.keys() >= BENCH_KEYS:
-        raise UserError(f"{path} was not written by the benchmark; {remedy}")
-    return content
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The records of a training log, or none; a last line cut off by a kill is left out."""
-    records = []
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    for line in lines:
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            continue
-    return [record for record in records if isinstance(record, dict) and "step" in record]
 
 
 def make_panels(
@@ -76,23 +56,28 @@ def make_panels(
     panels, present = [], set[int]()
     for index in progress([int(k) for k in picked], desc="pictures"):
         sample = dataset[index]
-        pictures = [Picture("image", data_uri(sample.image))]
-        if sample.label is not None:
-            shown = overlay(sample.image, sample.label, card.palette)
-            pictures.append(Picture("truth", data_uri(shown)))
-            present.update(int(k) for k in np.unique(sample.label))
-        reference: NDArray[np.uint8] | None = None
-        for name, backend in backends.items():
-            labels = predict(backend, sample.image)
-            present.update(int(k) for k in np.unique(labels))
-            note = (
-                "" if reference is None else f"{100 * (labels == reference).mean():.2f} % the same"
-            )
-            reference = labels if reference is None else reference
-            shown = overlay(sample.image, labels, card.palette)
-            pictures.append(Picture(name, data_uri(shown), note))
-        panels.append(Panel(sample.name, pictures))
+        labels = {name: predict(backend, sample.image) for name, backend in backends.items()}
+        shown = [*labels.values(), *([] if sample.label is None else [sample.label])]
+        present.update(int(k) for one in shown for k in np.unique(one))
+        panels.append(Panel(sample.name, _pictures(sample, labels, card.palette)))
     return panels, sorted(k for k in present if k < len(card.classes))
+
+
+def _pictures(
+    sample: Sample, labels: Mapping[str, NDArray[np.uint8]], palette: Sequence[Colour]
+) -> list[Picture]:
+    """Image, truth, every format, and where the formats differ from the first."""
+    first, reference = next(iter(labels.items()))
+    pictures = [Picture("image", data_uri(sample.image))]
+    truth = {} if sample.label is None else {"truth": sample.label}
+    others = {name: own for name, own in labels.items() if name != first}
+    for name, own in (truth | dict(labels)).items():
+        note = f"{100 * (own == reference).mean():.2f} % the same" if name in others else ""
+        pictures.append(Picture(name, data_uri(overlay(sample.image, own, palette)), note))
+    for name, own in others.items():
+        differ = differences(sample.image, sample.label, reference, own)
+        pictures.append(Picture(f"{name} ≠ {first}", data_uri(differ)))
+    return pictures
 
 
 def _load_models(
@@ -108,10 +93,48 @@ def _load_models(
     return dict(zip(names, loaded, strict=True))
 
 
+def make_gallery(
+    result: Result, *, data: str | None, models: Sequence[Path] | None, samples: int, backend: str
+) -> Gallery:
+    """The pictures of a benchmark; none where it has no data.
+
+    Args:
+        data, models: others than those of the benchmark.
+        samples: how many images, at most.
+
+    Raises:
+        UserError: the data or a model cannot be read, or they do not fit.
+    """
+    spec = data or result.content["data"]
+    if not spec or not samples:
+        return Gallery()
+    dataset = open_dataset(spec)
+    backends = section_of(result, _load_models, result.path.parent, models, backend)
+    check_classes(next(iter(backends.values())), dataset)
+    panels, present = make_panels(dataset, backends, samples)
+    return Gallery(panels, present, _marks(panels, list(backends)))
+
+
+def _marks(panels: Sequence[Panel], names: Sequence[str]) -> list[tuple[str, Colour]]:
+    """What the colours of the differences mean; nothing where there are no differences."""
+    if len(names) < 2:
+        return []
+    labelled = any(picture.caption == "truth" for picture in panels[0].pictures)
+    words = {"the reference": names[0], "the candidate": "the other format"}
+    found = []
+    for text, colour in legend(labelled):
+        for old, new in words.items():
+            text = text.replace(old, new)
+        found.append((f"≠: {text}", colour))
+    return found
+
+
 def main(argv: list[str] | None = None) -> None:
     """The command line; see the top of this file."""
     parser = Parser(prog="python -m runtime.report", description="Write DIR/report.html.")
-    parser.add_argument("folder", type=Path, metavar="DIR", help="with bench.json, metrics.jsonl")
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR", help="with results of one or more commands"
+    )
     parser.add_argument("--data", metavar="NAME:PATH[:SPLIT]", help="for the pictures")
     parser.add_argument("--models", type=Path, nargs="+", metavar="FILE", help="for the pictures")
     parser.add_argument("--samples", type=int, default=4, metavar="N", help="pictures (default 4)")
@@ -121,23 +144,17 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(words)
     if args.samples < 0:
         raise UserError(f"--samples={args.samples} is too small; take 0 or more")
-    bench = read_bench(args.folder)
-    spec = args.data or bench["data"]
-    panels: list[Panel] = []
-    present: list[int] = []
-    if spec and args.samples:
-        dataset = open_dataset(spec)
-        backends = _load_models(bench, args.folder, args.models, args.backend)
-        check_classes(next(iter(backends.values())), dataset)
-        panels, present = make_panels(dataset, backends, args.samples)
-    text = page(
-        bench,
-        title=args.title,
-        log=read_log(args.folder / "metrics.jsonl"),
-        panels=panels,
-        present=present,
-        command=machine.command_line("runtime.report", words),
-    )
+    results = find(args.folder)
+    for path in unknown(args.folder):
+        print(f"{path} is no result that the page knows; left out")
+    galleries = {
+        result.name: make_gallery(
+            result, data=args.data, models=args.models, samples=args.samples, backend=args.backend
+        )
+        for result in of_kind(results, "bench")
+    }
+    command = machine.command_line("runtime.report", words)
+    text = page(results, galleries, title=args.title, command=command)
     target = args.folder / "report.html"
     with atomic_path(target) as path:
         path.write_text(text, encoding="utf-8")

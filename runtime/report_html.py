@@ -1,193 +1,126 @@
-"""The page of `runtime.report` as text: takes plain values, reads and measures nothing."""
+"""The page of `runtime.report` as text: takes what files hold, reads and measures nothing."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from runtime import charts
+from runtime import charts, report_bench, report_certificates, report_compare, report_studies
 from runtime.page_html import (
-    Panel,
-    colours,
+    card,
     document,
+    group,
     machine_facts,
     made_with,
-    number,
+    pair,
     section,
-    strips,
-    tiles,
 )
+from runtime.report_bench import Gallery
+from runtime.report_files import Result, of_kind, section_of
 
-Row = Mapping[str, Any]
 
-# A ratio of medians this close to 1 is noise, not a difference worth a headline.
-NOTICEABLE = 0.9
-# Data sets with more classes show the rest folded up.
-CLASSES_SHOWN = 24
+@dataclass(frozen=True)
+class _Part:
+    """A part of the page: what links call it, its title, a sentence below, its boxes."""
+
+    ident: str
+    name: str
+    lead: str
+    text: str
 
 
 def page(
-    bench: Mapping[str, Any],
-    *,
-    title: str,
-    log: Sequence[Mapping[str, Any]],
-    panels: Sequence[Panel],
-    present: Sequence[int],
-    command: str,
+    results: Sequence[Result], galleries: Mapping[str, Gallery], *, title: str, command: str
 ) -> str:
     """The whole page.
 
     Args:
-        bench: what runtime.bench --exportTable wrote.
-        log: records of the training log; empty when there is none.
-        panels: pictures; empty when there are none.
-        present: ids of the classes to be seen in the pictures.
+        results: one or more; see `runtime.report_files.find`.
+        galleries: the pictures of a benchmark, by its name.
+        title: stands above the headline.
         command: the command line that makes the page.
+
+    Raises:
+        UserError: a file does not hold what its kind holds.
     """
-    rows: Sequence[Row] = bench["rows"]
-    sections = [
-        _header(bench, title, rows),
-        section("Formats side by side", _table(rows), _notes(bench)),
-        _plots(bench, rows),
-        _pictures(bench, panels, present),
-        _training(log),
-        _origin(bench, command),
-    ]
-    return document(title, sections)
-
-
-def headline(rows: Sequence[Row]) -> str:
-    """The result in one sentence."""
-    first, fastest = rows[0], min(rows, key=lambda row: float(row["ratio"]))
-    if fastest["ratio"] > NOTICEABLE:
-        text = f"{first['format']} runs at {first['fps']:.1f} images per second"
-        if first["miou"] is not None:
-            text += f" with {100 * first['miou']:.1f} % mIoU"
-        return text if len(rows) == 1 else f"{text}; no other format is faster here"
-    text = f"{fastest['format']} is {1 / fastest['ratio']:.1f}× as fast as {first['format']}"
-    delta = fastest["delta_miou"]
-    if delta is None:
-        return text
-    if abs(delta) < 0.005:
-        return f"{text} at the same mIoU"
-    return f"{text} and {'loses' if delta < 0 else 'gains'} {abs(delta):.2f} points of mIoU"
-
-
-def _header(bench: Mapping[str, Any], title: str, rows: Sequence[Row]) -> str:
-    first, fastest = rows[0], min(rows, key=lambda row: float(row["ratio"]))
-    smallest = min(rows, key=lambda row: float(row["size_mb"]))
-    miou = "not measured" if first["miou"] is None else f"{100 * first['miou']:.1f} %"
-    figures = [
-        (f"mIoU, {first['format']}", miou),
-        (f"images per second, {fastest['format']}", f"{fastest['fps']:.1f}"),
-        (f"median latency, {fastest['format']}", f"{fastest['median_ms']:.1f} ms"),
-        (f"file size, {smallest['format']}", f"{smallest['size_mb']:.1f} MB"),
-    ]
-    warning = ""
-    if not bench.get("is_trained", bench["trained_iterations"]):  # older tables have no is_trained
-        warning = (
-            '<p class="warning">This model was never trained: its weights are random, so only '
-            "speed and agreement between formats mean something.</p>"
-        )
-    batch, height, width, _ = bench["input"]
-    facts = (
-        f"{len(bench['classes'])} classes · {width}×{height} pixels, batch {batch} · "
-        f"{bench['backend']} on {bench['machine']['cpu']} · {bench['date'][:10]}"
+    found = (
+        *_benches(results, galleries),
+        *_models(results),
+        *_certificates(results),
+        *_studies(results),
+        *_trainings(results),
     )
-    return (
-        f'<header><p class="kicker">{escape(title)}</p><h1>{escape(headline(rows))}</h1>'
-        f'<p class="facts">{escape(facts)}</p>{warning}{tiles(figures)}</header>'
-    )
+    parts = [part for part in found if part.text]
+    links = " ".join(f'<a href="#{p.ident}">{escape(p.name)}</a>' for p in parts)
+    contents = f'<nav aria-label="Contents">{links}</nav>' if len(parts) > 1 else ""
+    groups = [group(part.ident, part.name, part.lead, part.text) for part in parts]
+    return document(title, [_header(results, title), contents, *groups, _origin(results, command)])
 
 
-def _table(rows: Sequence[Row]) -> str:
-    """Formats as columns, so that the table fits a phone."""
-    first = rows[0]["format"]
-    lines: list[tuple[str, Callable[[Row], str]]] = [
-        ("file size, MB", lambda r: f"{r['size_mb']:.2f}"),
-        ("median latency, ms", lambda r: f"{r['median_ms']:.2f}"),
-        ("90th percentile, ms", lambda r: f"{r['p90_ms']:.2f}"),
-        ("99th percentile, ms", lambda r: f"{r['p99_ms']:.2f}"),
-        ("images per second", lambda r: f"{r['fps']:.1f}"),
-        (f"speed against {first}", lambda r: f"{1 / r['ratio']:.2f}×"),
-        ("mIoU, %", lambda r: number(r["miou"], "{:.2f}", 100)),
-        (f"mIoU against {first}, points", lambda r: number(r["delta_miou"], "{:+.2f}")),
-        (f"labels as {first}, %", lambda r: number(r["agreement"], "{:.2f}", 100)),
-        ("pixel accuracy, %", lambda r: number(r["pixel_accuracy"], "{:.2f}", 100)),
-    ]
-    names = [f'<th scope="col">{_key(k)}{escape(r["format"])}</th>' for k, r in enumerate(rows)]
-    body = "".join(
-        f'<tr><th scope="row">{escape(name)}</th>'
-        + "".join(f"<td>{escape(value(row))}</td>" for row in rows)
-        + "</tr>"
-        for name, value in lines
-    )
-    return (
-        f'<div class="scroll"><table><thead><tr><th></th>{"".join(names)}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+def _benches(results: Sequence[Result], galleries: Mapping[str, Gallery]) -> Iterator[_Part]:
+    traces = {result.name: result for result in of_kind(results, "times")}
+    for result in of_kind(results, "bench"):
+        trace = traces.pop(result.name, None)
+        times = section_of(trace, report_bench.latencies) if trace else {}
+        name, ident = _titled("Formats side by side", result), _ident("formats", result)
+        lead = section_of(result, report_bench.lead)
+        yield _Part(ident, name, lead, section_of(result, report_bench.formats, times))
+        gallery = galleries.get(result.name, Gallery())
+        if gallery.panels:
+            text = report_bench.labels(result.content, gallery)
+            yield _Part(_ident("labels", result), _titled("Labels", result), "", text)
+    for trace in traces.values():
+        text = report_bench.histograms(section_of(trace, report_bench.latencies))
+        yield _Part(_ident("latency", trace), _titled("Latency", trace), "", text)
 
 
-def _notes(bench: Mapping[str, Any]) -> str:
-    lines = [
-        "The formats took turns while they were timed, "
-        f"{min(row['queries'] for row in bench['rows'])} runs each or more; times cover inference "
-        "only, not reading or resizing.",
-        *bench["notes"],
-    ]
-    if bench["data"]:
-        lines.insert(0, f"Accuracy on {bench['images']} images of {bench['data']}.")
-    return f'<p class="note">{escape(" ".join(lines))}</p>'
+def _models(results: Sequence[Result]) -> Iterator[_Part]:
+    for result in of_kind(results, "compare"):
+        lead = section_of(result, report_compare.facts)
+        text = section_of(result, report_compare.cards)
+        yield _Part(_ident("models", result), _titled("Models side by side", result), lead, text)
 
 
-def _plots(bench: Mapping[str, Any], rows: Sequence[Row]) -> str:
-    measured = [row for row in rows if row["miou"] is not None]
-    if not measured:
-        return ""
-    points = {r["format"]: (float(r["median_ms"]), 100 * float(r["miou"])) for r in measured}
-    scatter = charts.scatter(points, x="median latency in ms", y="mIoU in %")
-    names = [f"{name} {x:.1f} ms, {y:.1f} %" for name, (x, y) in points.items()]
-    percent = {
-        row["format"]: [None if v is None else 100 * v for v in row["iou"]] for row in measured
-    }
-    groups = _class_bars(bench["classes"], percent)
-    return (
-        '<div class="pair">'
-        + section("Speed and accuracy (up and left is better)", _legend(names), scatter)
-        + section("IoU of each class in %", _legend(list(percent)), groups)
-        + "</div>"
-    )
+def _certificates(results: Sequence[Result]) -> Iterator[_Part]:
+    found = of_kind(results, "certificate")
+    if found:
+        rows = [section_of(one, report_certificates.row) for one in found]
+        fold = len(found) > 1
+        texts = [section_of(one, report_certificates.certificate, fold) for one in found]
+        below = card("Measures of each", *texts) if fold else texts[0]
+        text = (report_certificates.overview(rows) if fold else "") + below
+        yield _Part("certificates", "Certificates", "", text)
 
 
-def _class_bars(classes: Sequence[str], percent: Mapping[str, list[float | None]]) -> str:
-    shown, folded = classes[:CLASSES_SHOWN], classes[CLASSES_SHOWN:]
-    head = {name: values[:CLASSES_SHOWN] for name, values in percent.items()}
-    text = charts.bars(shown, head, unit="IoU in %")
-    if folded:
-        tail = {name: values[CLASSES_SHOWN:] for name, values in percent.items()}
-        more = charts.bars(folded, tail, unit="IoU in %")
-        text += f"<details><summary>{len(folded)} more classes</summary>{more}</details>"
-    return text
+def _studies(results: Sequence[Result]) -> Iterator[_Part]:
+    for result in of_kind(results, "sensitivity"):
+        lead = section_of(result, report_studies.sensitivity_headline) + "."
+        name = _titled("Sensitivity", result)
+        text = section_of(result, report_studies.sensitivity)
+        yield _Part(_ident("sensitivity", result), name, lead, text)
+    for result in of_kind(results, "search"):
+        lead = section_of(result, report_studies.search_headline) + "."
+        name = _titled("Search for the fastest mix", result)
+        yield _Part(_ident("search", result), name, lead, section_of(result, report_studies.search))
 
 
-def _pictures(bench: Mapping[str, Any], panels: Sequence[Panel], present: Sequence[int]) -> str:
-    if not panels:
-        return ""
-    legend = colours(bench["classes"], bench["palette"], present)
-    return section("Labels", legend, strips(panels))
+def _trainings(results: Sequence[Result]) -> Iterator[_Part]:
+    for result in of_kind(results, "training"):
+        text = section_of(result, _training)
+        yield _Part(_ident("training", result), _titled("Training", result), "", text)
 
 
 def _training(log: Sequence[Mapping[str, Any]]) -> str:
     losses, scores = _curve(log, "loss"), _curve(log, "miou", 100)
-    parts = []
-    if losses:
-        parts.append(section("Training loss", charts.line(losses, x="iteration", y="loss")))
-    if scores:
-        curve = charts.line(scores, x="iteration", y="mIoU in %", dots=True)
-        parts.append(section("Validation mIoU", curve))
-    return f'<div class="pair">{"".join(parts)}</div>' if parts else ""
+    loss = charts.line(losses, x="iteration", y="loss") if losses else ""
+    score = charts.line(scores, x="iteration", y="mIoU in %", dots=True) if scores else ""
+    return pair(
+        card("Training loss", loss) if loss else "",
+        card("Validation mIoU", score) if score else "",
+    )
 
 
 def _curve(
@@ -202,22 +135,65 @@ def _curve(
     return points[:: 1 + len(points) // 500]
 
 
-def _origin(bench: Mapping[str, Any], command: str) -> str:
-    commands = [file["command"] for file in bench["files"].values()]
-    lines = "\n".join(dict.fromkeys([*commands, bench["command"], command]))
-    facts = {
-        **machine_facts(bench["machine"], bench["threads"]),
-        **bench["versions"],
-        "trained for": f"{bench['trained_iterations']} iterations",
-        "checkpoint": bench["checkpoint_sha256"][:16],
+def _header(results: Sequence[Result], title: str) -> str:
+    """The result that says most, in one sentence, and below it what it stands on."""
+    first = results[0]
+    head, below = _HEADERS[first.kind]
+    sentence = section_of(first, head)
+    return (
+        f'<header><p class="kicker">{escape(title)}</p><h1>{escape(sentence)}</h1>'
+        f"{section_of(first, below)}</header>"
+    )
+
+
+def _of_bench(bench: Mapping[str, Any]) -> str:
+    told = f'<p class="facts">{escape(report_bench.facts(bench))}</p>'
+    return told + report_bench.warning(bench) + report_bench.figures(bench)
+
+
+def _of_origin(content: Mapping[str, Any]) -> str:
+    return f'<p class="facts">{escape(content["machine"]["cpu"])} · {content["date"][:10]}</p>'
+
+
+_HEADERS: dict[str, tuple[Callable[[Any], str], Callable[[Any], str]]] = {
+    "bench": (lambda bench: report_bench.headline(bench["rows"]), _of_bench),
+    "times": (lambda trace: f"{len(trace)} queries were timed", lambda trace: ""),
+    "compare": (report_compare.headline, _of_origin),
+    "certificate": (report_certificates.headline, _of_origin),
+    "sensitivity": (report_studies.sensitivity_headline, _of_origin),
+    "search": (report_studies.search_headline, _of_origin),
+    "training": (lambda log: f"Trained for {log[-1]['step']} iterations", lambda log: ""),
+}
+
+
+def _origin(results: Sequence[Result], command: str) -> str:
+    """The commands of all results and the machine of the first that names one."""
+    told = [result for result in results if isinstance(result.content, dict)]
+    lines = [line for result in told for line in section_of(result, _commands)]
+    facts = section_of(told[0], _facts) if told else {}
+    return section("Made with", made_with("\n".join(dict.fromkeys([*lines, command])), facts))
+
+
+def _commands(content: Mapping[str, Any]) -> list[str]:
+    own = [file["command"] for file in content.get("files", {}).values()]
+    return [*own, str(content["command"])]
+
+
+def _facts(content: Mapping[str, Any]) -> dict[str, Any]:
+    found = {
+        **machine_facts(content["machine"], content.get("threads", 0)),
+        **content["versions"],
     }
-    return section("Made with", made_with(lines, facts))
+    if "trained_iterations" in content:
+        found["trained for"] = f"{content['trained_iterations']} iterations"
+        found["checkpoint"] = content["checkpoint_sha256"][:16]
+    return found
 
 
-def _legend(names: Sequence[str]) -> str:
-    keys = "".join(f"<span>{_key(k)}{escape(name)}</span>" for k, name in enumerate(names))
-    return f'<p class="legend">{keys}</p>'
+def _ident(kind: str, result: Result) -> str:
+    """A name for links that no other part has."""
+    return "-".join([kind, *("".join(c if c.isalnum() else "-" for c in result.name).split())])
 
 
-def _key(series: int) -> str:
-    return f'<i class="s{series}"></i>'
+def _titled(name: str, result: Result) -> str:
+    return f"{name}: {result.name}" if result.name else name

@@ -1,77 +1,69 @@
 import re
-import xml.etree.ElementTree as ET
 
-import pytest
+from svg_marks import marks
 
 from runtime import charts
-from runtime.charts import Axis
+from runtime.charts import Dot
+
+FORMATS = [
+    Dot("FP32: 100 ms", 100.0, 70.0, series=0, shape="ring", name="FP32"),
+    Dot("INT8: 25 ms", 25.0, 69.5, series=2, shape="dot", name="INT8"),
+]
 
 
-def marks(svg, tag):
-    root = ET.fromstring(svg)  # well-formed, or this raises
-    return root.findall(f".//{tag}")
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "ticks"),
-    [
-        (0, 10, (0, 2, 4, 6, 8, 10)),
-        (0, 47.3, (0, 10, 20, 30, 40, 50)),
-        (73.4, 74.9, (73, 73.5, 74, 74.5, 75)),
-        (0, 0.013, (0, 0.005, 0.01, 0.015)),
-    ],
-)
-def test_ticks_are_round_and_cover_the_range(low, high, ticks):
-    assert Axis.over(low, high, 0, 100).ticks == ticks
-
-
-def test_axis_places_values():
-    axis = Axis.over(0, 10, 200, 0)
-    assert (axis.at(0), axis.at(5), axis.at(10)) == (200, 100, 0)
+def circle(svg, k=0):
+    mark = marks(svg, "circle")[k]
+    return float(mark.get("cx")), float(mark.get("cy"))
 
 
 def test_scatter_puts_fast_left_and_accurate_up():
-    points = {"FP32": (100.0, 70.0), "INT8": (25.0, 69.5)}
-    first, second = marks(charts.scatter(points, x="ms", y="mIoU"), "circle")
-    assert float(second.get("cx")) < float(first.get("cx"))
-    assert float(second.get("cy")) > float(first.get("cy"))
-    assert second.find("title").text == "INT8: 25.00 ms, 69.50 mIoU"
-
-
-def test_equal_points_stay_visible_and_near_in_height():
-    same = {"FP32": (10.0, 70.0), "FP16": (10.0, 70.01)}
-    first, second = marks(charts.scatter(same, x="ms", y="mIoU"), "circle")
-    assert float(second.get("r")) < float(first.get("r"))
-    assert abs(float(second.get("cy")) - float(first.get("cy"))) < 4
-
-
-def test_whisker_places_dot_interval_and_threshold():
-    svg = charts.whisker(-1, -2, 0.5, reach=2, mark=-1.5, title="a & b: -1")
-    (dot,) = marks(svg, "circle")
-    zero, mark, span = (path.get("d") for path in marks(svg, "path"))
-    place = charts.Axis(-2, 2, 6, charts.CELL - 6, ()).at
-    assert float(dot.get("cx")) == place(-1)
-    assert span.startswith(f"M{place(-2)} ")
-    assert span.endswith(f"H{place(0.5)}")
-    assert zero.startswith(f"M{place(0)} ")
-    assert mark.startswith(f"M{place(-1.5)} ")
-    assert ET.fromstring(svg).find("title").text == "a & b: -1"
-    assert len(marks(charts.whisker(0, 0, 0, reach=1, mark=None, title="t"), "path")) == 2
-
-
-def test_bars_are_as_long_as_their_values():
-    svg = charts.bars(["sky", "a & b"], {"FP32": [80, 40], "INT8": [20, None]}, unit="%")
-    widths = [float(rect.get("width")) for rect in marks(svg, "rect")]
-    assert len(widths) == 3
-    assert widths[0] == pytest.approx(2 * widths[2], abs=0.5)
-    assert widths[0] == pytest.approx(4 * widths[1], abs=0.5)
+    svg = charts.scatter(FORMATS, x="ms", y="mIoU")
+    first, second = circle(svg, 0), circle(svg, 1)
+    assert second[0] < first[0]
+    assert second[1] > first[1]
+    assert [mark.find("title").text for mark in marks(svg, "circle")] == [
+        "FP32: 100 ms",
+        "INT8: 25 ms",
+    ]
     texts = [text.text for text in marks(svg, "text")]
-    assert "a & b" in texts
-    assert {"80.0", "40.0"} <= set(texts)
+    assert texts.count("FP32") == texts.count("INT8") == 1
 
 
-def test_a_class_that_does_not_exist_has_a_dash():
-    assert ">–</text>" in charts.bars(["sky"], {"FP32": [None]}, unit="%")
+def test_nearly_equal_values_are_near_in_height():
+    same = [Dot("a", 10.0, 70.0), Dot("b", 10.0, 70.01)]
+    svg = charts.scatter(same, x="ms", y="mIoU")
+    assert abs(circle(svg, 0)[1] - circle(svg, 1)[1]) < 4
+    fine = charts.scatter(same, x="ms", y="mIoU", least=0.02)
+    assert abs(circle(fine, 0)[1] - circle(fine, 1)[1]) > 50
+
+
+def test_the_front_passes_through_the_dots_that_none_beats():
+    worse = Dot("worse", 60.0, 69.0)
+    svg = charts.scatter([*FORMATS, worse], x="ms", y="mIoU", front=True)
+    (front,) = marks(svg, "polyline")
+    corners = [tuple(map(float, pair.split(","))) for pair in front.get("points").split()]
+    first, second, third = (circle(svg, k) for k in range(3))
+    assert corners[0] == second
+    assert corners[-1] == first
+    assert third not in corners
+
+
+def test_the_limit_is_a_line_below_what_it_allows():
+    svg = charts.scatter(FORMATS, x="ms", y="mIoU", limit=69.0)
+    (mark,) = [path for path in marks(svg, "path") if path.get("class") == "mark"]
+    height = float(re.match(r"M[\d.]+ ([\d.]+)H", mark.get("d"))[1])
+    assert height > circle(svg, 1)[1]
+
+
+def test_names_of_many_dots_do_not_lie_on_one_another():
+    dots = [Dot("t", 20.0 + k, 60 + k / 10, name=f"model {k}") for k in range(6)]
+    svg = charts.scatter(dots, x="ms", y="mIoU")
+    names = [text for text in marks(svg, "text") if text.get("class") == "name"]
+    boxes = [(float(one.get("x")), float(one.get("y")), len(one.text) * 7.4) for one in names]
+    assert len(boxes) == 6
+    for k, (ax, ay, wide) in enumerate(boxes):
+        for bx, by, _ in boxes[k + 1 :]:
+            assert abs(ax - bx) >= wide - 1 or abs(ay - by) >= 14
 
 
 def test_line_falls_where_the_values_fall():
@@ -87,3 +79,10 @@ def test_line_of_one_point_is_a_dot():
     (dot,) = marks(svg, "circle")
     assert dot.find("title").text == "iteration 100: 71.50 mIoU"
     assert not re.search("nan|inf", svg)
+
+
+def test_a_curve_without_dots_still_tells_values():
+    svg = charts.line([(n, 2.0) for n in range(200)], x="iteration", y="loss")
+    spots = [mark for mark in marks(svg, "circle") if mark.get("class") == "spot"]
+    assert 20 < len(spots) < 70
+    assert spots[1].find("title").text.endswith(": 2.00 loss")

@@ -1,6 +1,11 @@
+import base64
+import hashlib
+
 from html_pages import check_page
 
 from runtime.page_html import (
+    Column,
+    Html,
     Panel,
     Picture,
     colours,
@@ -9,7 +14,9 @@ from runtime.page_html import (
     made_with,
     number,
     section,
+    signed,
     strips,
+    table,
     tiles,
 )
 
@@ -22,7 +29,7 @@ def test_parts_make_a_whole_page_and_escape_what_they_are_given():
         [
             tiles([("mIoU <x>", "61 %")]),
             section("S & s", colours(["sky", "<car>"], [(1, 2, 3), (4, 5, 6)], [1])),
-            strips([panel]),
+            strips([panel], left="truth & more", right="INT8"),
             made_with("python -m a <b>", facts),
         ],
     )
@@ -47,3 +54,27 @@ def test_facts_of_the_machine():
 def test_numbers_have_a_true_minus_and_gaps_a_dash():
     assert number(-0.5, "{:+.1f}", 10) == "−5.0"
     assert number(None, "{:.1f}") == "–"
+    assert signed(-0.001) == "+0.00"
+    assert signed(None) == "–"
+
+
+def test_tables_escape_text_but_not_html():
+    text = table(
+        [Column("name", text=True), Column("a & b", wide=True)],
+        [["<x>", Html("<b>1</b>")]],
+        caption="what & why",
+    )
+    for part in (
+        *('<caption class="hidden">what &amp; why</caption>', "&lt;x&gt;</th>", "a &amp; b</th>"),
+        *('<td class="wide"><b>1</b></td>', '<table class="sort">'),
+    ):
+        assert part in text
+    assert 'class="sort"' not in table([Column("n")], [["1"]], caption="c", sort=False)
+
+
+def test_the_policy_names_the_very_script_of_the_page():
+    text = document("t", [])
+    script = text[text.index("<script>") + 8 : text.index("</script>")]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
+    assert "default-src 'none'" in text

@@ -2,11 +2,12 @@ import json
 import re
 
 import pytest
+import results
 from html_pages import check_page
 
 from runtime.backends import load
 from runtime.bench import main as bench
-from runtime.report import main, make_panels, read_log
+from runtime.report import main, make_panels
 from segdata.datasets import open_dataset
 
 QUICK = ("--warmUp=0", "--duration=0", "--iterations=5", "--threads=1")
@@ -31,12 +32,12 @@ def test_page_is_whole_and_stands_alone(measured, capsys):
     main([str(measured), "--samples=2", "--title", "A <b> & c"])
     page = (measured / "report.html").read_text()
     check_page(page)
-    outside = re.sub(r'"data:image/jpeg;base64,[^"]+"', '""', page)
-    assert not re.search(r'(src|href)="[^"]|https?://|<script', outside)
+    outside = re.sub(r'"data:image/webp;base64,[^"]+"', '""', page)
+    assert not re.search(r'src="[^"]|href="[^#]', outside)
     assert "A &lt;b&gt; &amp; c" in page
     for word in ("FP32", "FP16", "INT8", "iteration 5: 62.50 mIoU in %", "python -m runtime.bench"):
         assert word in page
-    assert page.count("<img ") == 2 * 5
+    assert page.count("<img ") == 2 * 7
     assert page.count("<figcaption>truth") == 2
     assert "% the same" in page
 
@@ -48,11 +49,12 @@ def test_panels_show_image_truth_and_each_model(toys):
     assert present == [0, 1, 2, 3]
     assert [panel.name.rsplit("/", 1)[-1] for panel in panels] == ["0.png", "2.png"]
     captions = [picture.caption for picture in panels[0].pictures]
-    assert captions == ["image", "truth", "FP32", "INT8"]
-    image, truth, first, second = (picture.uri for picture in panels[0].pictures)
+    assert captions == ["image", "truth", "FP32", "INT8", "INT8 ≠ FP32"]
+    image, truth, first, second, differ = (picture.uri for picture in panels[0].pictures)
     assert truth == first
-    assert second not in (truth, image)
-    assert [picture.note for picture in panels[0].pictures] == ["", "", "", "0.00 % the same"]
+    assert len({truth, image, second, differ}) == 4
+    notes = [picture.note for picture in panels[0].pictures]
+    assert notes == ["", "", "", "0.00 % the same", ""]
     assert len(make_panels(open_dataset(toys.data("more")), backends, 99)[0]) == 3
 
 
@@ -71,17 +73,21 @@ def test_models_and_data_can_be_named(measured, toys):
     assert page.count("<img ") == 3
 
 
-def test_log_skips_what_is_no_record(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    assert read_log(path) == []
-    path.write_text('{"step": 1, "loss": 2.0}\n[]\n{"loss": 1}\n{"step": 2, "lo')
-    assert read_log(path) == [{"step": 1, "loss": 2.0}]
+def test_results_without_a_bench_need_neither_models_nor_data(tmp_path, capsys):
+    results.write_all(tmp_path)
+    (tmp_path / "bench.json").unlink()
+    (tmp_path / "notes.json").write_text("{}")
+    main([str(tmp_path)])
+    out = capsys.readouterr().out
+    assert f"{tmp_path}/notes.json is no result that the page knows; left out" in out
+    assert "is the fastest" in (tmp_path / "report.html").read_text()
 
 
 def test_bad_input_is_one_line_and_leaves_the_report_alone(measured, failing):
     report = measured / "report.html"
     report.write_text("old")
-    assert "bench.json is missing; run python -m runtime.bench" in failing(main, measured / "no")
+    assert "no is no folder" in failing(main, measured / "no")
+    assert "data holds no results; make some with" in failing(main, measured / "data")
     assert "--samples=-1 is too small" in failing(main, measured, "--samples=-1")
     assert 'did you mean "--models"?' in failing(main, measured, "--model", "x.onnx")
     assert "gone.onnx: cannot read" in failing(main, measured, "--models", "gone.onnx")
@@ -91,7 +97,7 @@ def test_bad_input_is_one_line_and_leaves_the_report_alone(measured, failing):
     (measured / "model.int8.onnx").unlink()
     assert "model.int8.onnx: cannot read" in failing(main, measured)
     (measured / "bench.json").write_text("{}")
-    assert "was not written by the benchmark" in failing(main, measured)
+    assert "was not written by runtime.bench" in failing(main, measured)
     (measured / "bench.json").write_text("{")
     assert "is not JSON" in failing(main, measured)
     assert report.read_text() == "old"

@@ -1,89 +1,94 @@
+import json
+
 import pytest
+import results
+from html_pages import check_page
 
-from runtime.report_html import headline, page
+from runtime.page_html import Panel, Picture
+from runtime.report_bench import Gallery
+from runtime.report_files import find
+from runtime.report_html import page
+from segdata.errors import UserError
 
 
-def row(name, ratio, miou=None, delta=None, fps=10.0):
-    return {
-        **{"format": name, "ratio": ratio, "fps": fps, "miou": miou, "delta_miou": delta},
-        **{"size_mb": 4.2, "median_ms": 100 * ratio, "p90_ms": 1.0, "p99_ms": 1.0},
-        **{"agreement": miou, "pixel_accuracy": miou, "queries": 7},
-        "iou": None if miou is None else [miou, None],
-    }
+def render(folder, galleries=None):
+    text = page(find(folder), galleries or {}, title="A <b>", command="python -m report d")
+    check_page(text)
+    return text
+
+
+def body(text):
+    return text[text.index("<body>") :]
+
+
+def test_a_folder_with_everything_has_every_section(tmp_path):
+    results.write_all(tmp_path)
+    panel = Panel("0.png", [Picture(name, "data:x") for name in ("FP32", "INT8")])
+    text = render(tmp_path, {"": Gallery([panel])})
+    names = ("formats", "labels", "models", "certificates", "sensitivity-model", "search-model")
+    for ident in (*names, "training"):
+        assert f'<section class="group" id="{ident}">' in text
+        assert f'<a href="#{ident}">' in text
+    for part in (
+        *("A &lt;b&gt;", "a &lt;fast&gt; one", "64×48 pixels", "2030-01-02", "iteration 59: 62.50"),
+        *("python -m export.to_onnx c\npython -m made.up --thing\npython -m report d",),
+        *("too &lt;low&gt;", "5 iterations"),
+    ):
+        assert part in text
+    assert "<h1>INT8 is 11.1× as fast as FP32 and loses 1.04 points of mIoU</h1>" in text
 
 
 @pytest.mark.parametrize(
-    ("rows", "text"),
+    ("name", "content", "headline"),
     [
-        ([row("FP32", 1)], "FP32 runs at 10.0 images per second"),
-        ([row("FP32", 1, 0.7)], "FP32 runs at 10.0 images per second with 70.0 % mIoU"),
-        (
-            [row("FP32", 1, 0.7, 0), row("FP16", 0.97, 0.7, 0)],
-            "FP32 runs at 10.0 images per second with 70.0 % mIoU; no other format is faster here",
-        ),
-        (
-            [row("FP32", 1, 0.7, 0), row("FP16", 0.8, 0.7, 0), row("INT8", 0.25, 0.69, -1.04)],
-            "INT8 is 4.0× as fast as FP32 and loses 1.04 points of mIoU",
-        ),
-        (
-            [row("FP32", 1, 0.7, 0), row("INT8", 0.5, 0.7, 0.3)],
-            "INT8 is 2.0× as fast as FP32 and gains 0.30 points of mIoU",
-        ),
-        (
-            [row("FP32", 1, 0.7, 0), row("INT8", 0.5, 0.7, 0.001)],
-            "INT8 is 2.0× as fast as FP32 at the same mIoU",
-        ),
-        ([row("FP32", 1), row("INT8", 0.5)], "INT8 is 2.0× as fast as FP32"),
+        ("times.json", results.times(), "80 queries were timed"),
+        ("compare.json", results.compare(), "Model-number-0 INT8 is the fastest with 40.0 ms, "),
+        ("m.certificate.json", results.certificate(), "Certified: model.int8.onnx in place of"),
+        ("m.sensitivity.json", results.sensitivity(), "INT8 hurts most in pixel decoder mask"),
+        ("m.mixed.json", results.search(), "2 of 3 blocks in INT8, has −0.20 points"),
+        ("bench.json", results.bench(), "INT8 is 11.1×"),
     ],
 )
-def test_headline(rows, text):
-    assert headline(rows) == text
+def test_each_result_alone_makes_a_page(tmp_path, name, content, headline):
+    (tmp_path / name).write_text(json.dumps(content))
+    text = body(render(tmp_path))
+    assert f"<h1>{headline}" in text
+    assert "<nav" not in text
+    assert text.count('class="group"') == 1
 
 
-def bench(**changes):
-    return {
-        **{"date": "2030-01-02T03:04:05+00:00", "command": "python -m runtime.bench --onnx=m"},
-        "machine": {"cpu": "a <fast> one", "cores": 4, "os": "Linux", "python": "3.12"},
-        **{"versions": {"numpy": "2"}, "backend": "openvino", "threads": 0, "data": "x:y"},
-        **{"images": 3, "input": [1, 48, 64, 3], "classes": ["sky", "road"], "notes": ["Mind."]},
-        **{"palette": [[1, 2, 3], [4, 5, 6]], "trained_iterations": 5, "checkpoint_sha256": "ab"},
-        "files": {"FP32": {"path": "m", "sha256": "0", "command": "python -m export.to_onnx c"}},
-        "rows": [row("FP32", 1, 0.7, 0), row("INT8", 0.25, 0.69, -1.04)],
-        **changes,
-    }
+def test_a_training_log_alone_makes_a_page(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text(results.training())
+    text = render(tmp_path)
+    assert "<h1>Trained for 59 iterations</h1>" in text
+    assert "Validation mIoU" in text
 
 
-def render(content):
-    return page(content, title="T", log=[], panels=[], present=[], command="python -m report d")
-
-
-def test_page_tells_numbers_machine_and_commands():
-    text = render(bench())
-    for part in (
-        *("a &lt;fast&gt; one", "64×48 pixels", "2030-01-02", "4.00×", "−1.04", "70.00", "Mind."),
-        *("python -m export.to_onnx c\npython -m runtime.bench --onnx=m\npython -m report d",),
-        "Accuracy on 3 images of x:y.",
-    ):
+def test_results_of_one_kind_are_told_apart(tmp_path):
+    for name in ("a", "b c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "bench.json").write_text(json.dumps(results.bench()))
+        (tmp_path / name / "times.json").write_text(json.dumps(results.times()))
+    text = render(tmp_path)
+    for part in ('id="formats-a"', 'id="formats-b-c"', "Formats side by side: b c"):
         assert part in text
-    assert "never trained" not in text
-    assert "Training loss" not in text
+    assert text.count("Latency in ms: how often") == 2
 
 
-def test_untrained_weights_are_called_that():
-    assert "was never trained" in render(bench(trained_iterations=0))
-    assert "was never trained" in render(bench(trained_iterations=0, is_trained=False))
-    assert "never trained" not in render(bench(trained_iterations=0, is_trained=True))  # imported
-
-
-def test_unmeasured_accuracy_is_a_dash():
-    text = render(bench(data=None, images=None, rows=[row("FP32", 1), row("INT8", 0.5)]))
-    assert "<td>–</td>" in text
-    assert "Speed and accuracy" not in text
-
-
-def test_many_classes_are_folded():
-    names = [f"class {k}" for k in range(150)]
-    rows = [{**row("FP32", 1, 0.7, 0), "iou": [0.5] * 150}]
-    text = render(bench(classes=names, palette=[[0, 0, 0]] * 150, rows=rows))
-    assert "126 more classes" in text
-    assert text.count('class="s0 bar"') == 150
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("bench.json", results.bench(rows=[])),
+        ("bench.json", results.bench(machine={})),
+        ("bench.json", results.bench(input=[1, 2])),
+        ("times.json", [{"format": "FP32"}]),
+        ("compare.json", results.compare() | {"rows": [{}]}),
+        ("m.certificate.json", results.certificate(checks=[{"name": "x"}])),
+        ("m.sensitivity.json", results.sensitivity(blocks=[{"block": "x"}])),
+        ("m.mixed.json", results.search(curve="?")),
+    ],
+)
+def test_damaged_content_is_one_line_with_the_file(tmp_path, name, content):
+    (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"{name} is damaged .*; take it out"):
+        page(find(tmp_path), {}, title="t", command="c")
