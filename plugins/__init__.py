@@ -4,7 +4,7 @@ The exporter writes nodes under these names, calibration finds them again, and t
 plugin registers itself with them. Two more operators are TensorRT's own.
 """
 
-from plugins.library import find, load
+from plugins.library import find, load, load_more
 from plugins.names import (
     DEFORMABLE_ATTENTION,
     DEFORMABLE_CONVOLUTION,
@@ -23,4 +23,5 @@ __all__ = [
     "PLUGIN_VERSION",
     "find",
     "load",
+    "load_more",
 ]

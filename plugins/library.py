@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,23 @@ def load(registry: Any) -> None:
         f"{path} has {found} of {OP_TYPE} and version {PLUGIN_VERSION} is needed; build it again "
         f"with {_BUILD}"
     )
+
+
+def load_more(registry: Any, libraries: Iterable[Path]) -> None:
+    """Load plugin libraries of whatever operators.
+
+    Args:
+        registry: as for `load`.
+
+    Raises:
+        UserError: one is missing, cannot be loaded, or is refused.
+    """
+    for path in libraries:
+        if not path.is_file():
+            raise UserError(f"{path}: no such plugin library; check the path")
+        _check(path)
+        if registry.load_library(str(path.resolve())) is None:
+            raise UserError(f"{path} was refused by TensorRT; its log says why with --verbose")
 
 
 def _folders() -> Iterator[Path]:

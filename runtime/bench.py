@@ -2,6 +2,7 @@
 
 python runtime/bench.py --onnx=model.onnx --fp16 --int8 --data=camvid:data/camvid:val
 python runtime/bench.py --onnx=model.onnx --fp16 --backend=tensorrt
+python runtime/bench.py --loadEngine=model.fp16.engine --infStreams=2
 
 Options and the performance summary are spelled as in NVIDIA's trtexec wherever it has them.
 """
@@ -12,6 +13,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,76 +23,111 @@ if not __package__:  # run as a script: the project, not its folder runtime/, be
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime import end_to_end as stages
 from runtime import machine, parity
-from runtime.backends import BACKENDS, Backend, ModelFile, choose, load
-from runtime.backends.engine_file import EngineFile, is_engine
+from runtime.backends import Backend, EngineFile, ModelFile, choose, is_engine, load
+from runtime.backends.cuda_memory import choose_gpu, open_cuda
 from runtime.backends.trt_module import NAMES as ENGINE_BACKENDS
-from runtime.build_options import add_build_options, refuse_build_options
+from runtime.bench_engines import listen
+from runtime.bench_files import model_files
+from runtime.bench_options import bench_parser, check_bench, refuse_others
+from runtime.bench_reports import Reports
+from runtime.build_options import libraries, read_shape
 from runtime.evaluate import check_classes, compare
-from runtime.measure import measure
-from runtime.results import json_output, origin
-from runtime.summary import summary, trace
-from segdata.cli import Parser, run
-from segdata.datasets import open_dataset
+from runtime.gpu_state import NotAvailable, Watch, watching
+from runtime.jetson import Jetson
+from runtime.measure import Timing, measure, repeated
+from runtime.nvml import Nvml
+from runtime.results import origin
+from runtime.summary import explanations, summary, trace
+from segdata.cli import run
+from segdata.datasets import Dataset, open_dataset
 from segdata.errors import UserError
 from segdata.files import sha256
 
-REFERENCE = "FP32"
+MOST_SECONDS_END_TO_END = 1.0  # for each format
 
 
-def is_current(target: Path, model: Path) -> bool:
-    """Whether the target exists and was made from the model as it is now."""
-    return target.exists() and ModelFile.read(target).card.source_sha256 == sha256(model)
+def bench(args: argparse.Namespace, command: str) -> None:
+    """Make the files, time them, compare their labels, print and write the result.
 
-
-def read_fp32(model: Path) -> ModelFile:
-    """The file as it was exported; UserError where it is another format made from such a file."""
-    file = ModelFile.read(model)
-    precision = file.card.precision
-    if precision != "fp32":
-        raise UserError(f"{model} is an {precision} file; give the FP32 file it was made from")
-    return file
-
-
-def formats(
-    model: Path, *, fp16: bool, int8: bool, calibration_data: str | None
-) -> dict[str, Path]:
-    """The files to measure by format; those that are missing or outdated are made first.
-
-    Raises:
-        UserError: the model is no FP32 file, or an INT8 file is wanted without images.
+    Args:
+        args: of `bench_parser`, checked by `check_bench`.
+        command: what to name as the way to the results.
     """
-    read_fp32(model)
-    wanted = [name for name, flag in (("FP16", fp16), ("INT8", int8)) if flag]
-    if not wanted:
-        return {REFERENCE: model}
-    from calibration.files import default_target
-
-    files = {name: default_target(model, name.lower()) for name in wanted}
-    outdated = [name for name in wanted if not is_current(files[name], model)]
-    for name in set(wanted) - set(outdated):
-        if (precision := ModelFile.read(files[name]).card.precision) != name.lower():
-            raise UserError(
-                f"{files[name]} is an {precision} file; give it another name, then it is made anew"
-            )
-    if "INT8" in outdated and calibration_data is None:
-        raise UserError(
-            f"--int8 needs images to calibrate {files['INT8']} on; add --calibData=NAME:PATH "
-            "or --data=NAME:PATH"
+    if args.buildOnly:
+        model_files(args, command)
+        return
+    name = args.backend if is_engine(args.onnx) else choose(args.backend)
+    if args.verbose and is_engine(args.onnx):
+        listen(EngineFile.read(args.onnx).backend)
+    dataset = open_dataset(args.data) if args.data else None
+    if dataset and not is_engine(args.onnx):
+        check_classes(ModelFile.read(args.onnx), dataset)
+    _batch(args)  # what is wrong with --shapes shows before files are made
+    with Reports(args) as reports:
+        files = model_files(args, command)
+        backends = {key: _load(path, name, args) for key, path in files.items()}
+        batch = _batch(args, next(iter(files.values())))
+        images = _images(dataset, backends)
+        timings, watch = _measured(backends, images[0], batch, args)
+        _print_timings(timings, files, backends, watch, args)
+        reports.write_times(trace(timings))
+        walks = _end_to_end(backends, images, batch, args)
+        batches = {key: repeated(one, images[0], batch) for key, one in backends.items()}
+        reports.layers(backends, batches, timings)
+        rows, scored = _parity(backends, timings, dataset, args)
+        folder = args.exportTable.parent if args.exportTable else Path()
+        reports.write_table(
+            {
+                **origin(command),
+                **scored,
+                "threads": args.threads,
+                **document(rows, backends, folder),
+                "end_to_end": walks,
+                "clocks": {"cpu": machine.clock(), "gpu": watch.to_dict() if watch else None},
+                "data_transfers": args.includeDataTransfers if _on_gpu(timings) else None,
+            }
         )
-    if "FP16" in outdated:
-        from calibration.fp16 import cast_file
 
-        print(f"Casting {model} to {files['FP16']}")
-        print(cast_file(model, files["FP16"], data=calibration_data))
-    if "INT8" in outdated and calibration_data is not None:
-        from calibration.int8 import quantize_file
-        from calibration.options import DEFAULT_IMAGES
 
-        images = min(DEFAULT_IMAGES, len(open_dataset(calibration_data, labels=False)))
-        print(f"Calibrating {files['INT8']} on {images} images of {calibration_data}")
-        print(quantize_file(model, files["INT8"], data=calibration_data, images=images))
-    return {REFERENCE: model, **files}
+def _end_to_end(
+    backends: Mapping[str, Backend],
+    images: Sequence[NDArray[np.uint8]],
+    batch: int | None,
+    args: argparse.Namespace,
+) -> dict[str, Any]:
+    """Take the images from one end to the other, print what it takes and return it for JSON."""
+    seconds = min(args.duration / 3, MOST_SECONDS_END_TO_END)
+    walks = stages.end_to_end(backends, images, duration_s=seconds, batch=batch)
+    height, width = images[0].shape[:2]
+    what = f"{len(images)} images of {args.data}" if args.data else "an image of noise"
+    print(f"\n=== End to end ===\n{stages.table(walks)}")
+    print(f"JPEG of {what}, the first {width}x{height}; shares of the sum of the stages.")
+    return {
+        "data": args.data,
+        "images": len(images),
+        "image_size": [height, width],
+        "formats": {key: walk.to_dict() for key, walk in walks.items()},
+    }
+
+
+def _parity(
+    backends: Mapping[str, Backend],
+    timings: Mapping[str, Timing],
+    dataset: Dataset | None,
+    args: argparse.Namespace,
+) -> tuple[list[parity.Row], dict[str, Any]]:
+    """Compare the labels, print the table, and return its rows and what they were compared on."""
+    accuracies = compare(backends, dataset, args.limit) if dataset else None
+    count = min(args.limit or len(dataset), len(dataset)) if dataset else None
+    rows = parity.rows(backends, timings, accuracies)
+    print(f"\n=== Parity ===\n{parity.table(rows)}")
+    if dataset:
+        print(f"Accuracy on {count} images of {args.data}.")
+    for note in parity.notes(backends, rows):
+        print(note)
+    return rows, {"data": args.data, "images": count}
 
 
 def document(
@@ -101,7 +138,7 @@ def document(
     card = reference.card
     return {
         "backend": reference.name,
-        "input": [reference.input_shape[0] or 1, *reference.input_shape[1:]],
+        "input": [rows[0].batch, *reference.input_shape[1:]],
         "classes": list(card.classes),
         "palette": [list(colour) for colour in card.palette],
         "trained_iterations": card.trained_iterations,
@@ -120,140 +157,106 @@ def document(
     }
 
 
-def model_files(args: argparse.Namespace, command: str) -> dict[str, Path]:
-    """The files to measure by format, made first where they are missing or outdated.
-
-    With an engine backend these are engines. With --buildOnly and formats to build, the FP32 file
-    is no engine's reference and none is built of it, nor where the backend cannot.
-
-    Raises:
-        UserError: as `formats` and `runtime.build`.
-    """
-    if is_engine(args.onnx):
-        if args.fp16 or args.int8:
-            raise UserError(
-                f"{args.onnx} is an engine of one format; leave --fp16 and --int8 out or give the "
-                "FP32 ONNX file"
-            )
-        return {EngineFile.read(args.onnx).card.precision.upper(): args.onnx}
-    engines = args.backend in ENGINE_BACKENDS
-    without_fp32 = ""
-    if engines:
-        from runtime import bench_engines
-
-        without_fp32 = bench_engines.check(args)  # before files are made
-    files = formats(
-        args.onnx, fp16=args.fp16, int8=args.int8, calibration_data=args.calibData or args.data
-    )
-    if without_fp32:
-        print(f"No engine of {files.pop(REFERENCE).name}: {without_fp32}.")
-    return bench_engines.engines(files, args.backend, args, command) if engines else files
-
-
-def bench(args: argparse.Namespace, command: str) -> None:
-    """Make the files, time them, compare their labels, print and write the result."""
-    if args.buildOnly:
-        if is_engine(args.onnx):
-            raise UserError(f"{args.onnx} is an engine; leave --buildOnly out or give an ONNX file")
-        if args.backend not in ENGINE_BACKENDS:
-            raise UserError(
-                "--buildOnly builds engines; add --backend="
-                + " or --backend=".join(ENGINE_BACKENDS)
-            )
-        if args.exportTimes or args.exportTable:
-            raise UserError("--buildOnly measures nothing; leave --exportTimes, --exportTable out")
-        model_files(args, command)
-        return
-    if args.backend not in ENGINE_BACKENDS or is_engine(args.onnx):
-        refuse_build_options(args)
-    name = args.backend if is_engine(args.onnx) else choose(args.backend)
-    dataset = open_dataset(args.data) if args.data else None
-    if dataset and not is_engine(args.onnx):
-        check_classes(ModelFile.read(args.onnx), dataset)
-    with json_output(args.exportTimes) as write_times, json_output(args.exportTable) as write_table:
-        files = model_files(args, command)
-        backends = {key: load(path, name, threads=args.threads) for key, path in files.items()}
-        timings = measure(
-            backends,
-            dataset[0].image if dataset else noise(next(iter(backends.values()))),
-            warmup_ms=args.warmUp,
-            duration_s=args.duration,
-            iterations=args.iterations,
-        )
-        for key, timing in timings.items():
-            on = backends[key].name
-            print(f"\n{key}: {files[key]} on {on}\n{summary(timing, args.percentile)}")
-        accuracies = compare(backends, dataset, args.limit) if dataset else None
-        images = min(args.limit or len(dataset), len(dataset)) if dataset else None
-        rows = parity.rows(backends, timings, accuracies)
-        print(f"\n=== Parity ===\n{parity.table(rows)}")
-        if dataset:
-            print(f"Accuracy on {images} images of {args.data}.")
-        for note in parity.notes(backends, rows):
-            print(note)
-        write_times(trace(timings))
-        folder = args.exportTable.parent if args.exportTable else Path()
-        context = {"data": args.data, "images": images, "threads": args.threads}
-        write_table(origin(command) | context | document(rows, backends, folder))
-
-
 def noise(backend: Backend) -> NDArray[np.uint8]:
     """An image for timing alone, whose speed does not depend on what is in it."""
     return np.random.default_rng(0).integers(0, 256, backend.input_shape[1:], dtype=np.uint8)
 
 
-def _percentiles(text: str) -> list[float]:
+def _load(path: Path, name: str, args: argparse.Namespace) -> Backend:
+    return load(
+        path,
+        name,
+        threads=args.threads,
+        streams=args.infStreams,
+        graphs=not args.noCudaGraph,
+        libraries=libraries(args),
+    )
+
+
+def _batch(args: argparse.Namespace, file: Path | None = None) -> int | None:
+    """Images a query; None where nothing is said and the model leaves it open.
+
+    Of an engine it is what the first profile was made for, unless --shapes says otherwise.
+
+    Args:
+        file: what is measured; by default the model itself.
+    """
+    path = file or args.onnx
+    source = EngineFile.read(path) if is_engine(path) else ModelFile.read(path)
+    if args.shape:
+        return read_shape("--shapes", args.shape, source.input_shape)[0]
+    return source.profiles[0].optimum[0] if isinstance(source, EngineFile) else None
+
+
+def _images(dataset: Dataset | None, backends: Mapping[str, Backend]) -> list[NDArray[np.uint8]]:
+    """Some of the data; without any, one of noise. The first is what is timed."""
+    if dataset is None:
+        return [noise(next(iter(backends.values())))]
+    return [dataset[index].image for index in range(min(len(dataset), stages.MOST_IMAGES))]
+
+
+def _measured(
+    backends: Mapping[str, Backend],
+    image: NDArray[np.uint8],
+    batch: int | None,
+    args: argparse.Namespace,
+) -> tuple[dict[str, Timing], Watch | None]:
+    """The timings, and what the GPU did meanwhile where one is measured."""
+    with ExitStack() as stack:
+        on_gpu = next(iter(backends.values())).name in _GPU_BACKENDS
+        watch = stack.enter_context(watching([_nvml, Jetson])) if on_gpu else None
+        timings = measure(
+            backends,
+            image,
+            warmup_ms=args.warmUp,
+            duration_s=args.duration,
+            iterations=args.iterations,
+            batch=batch,
+            streams=args.infStreams,
+            stages=True,
+            transfers=args.includeDataTransfers,
+        )
+    return timings, watch
+
+
+_GPU_BACKENDS = (*ENGINE_BACKENDS, "onnxruntime-cuda", "onnxruntime-tensorrt")
+
+
+def _nvml() -> Nvml:
+    """The GPU that is measured, as the driver sees it."""
     try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if not values or not all(0 <= value <= 100 for value in values):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of percentages such as 90,95,99")
-    return values
+        return Nvml(open_cuda().bus_id)
+    except UserError as error:
+        raise NotAvailable(str(error)) from error
 
 
-def add_measuring_options(parser: Parser) -> None:
-    """The options of every command that times and scores models; see `check_measuring`."""
-    add = parser.add_argument
-    add("--fp16", action="store_true", help="measure MODEL.fp16.onnx too, made when missing")
-    add("--int8", action="store_true", help="measure MODEL.int8.onnx too, made when missing")
-    add("--data", metavar="NAME:PATH[:SPLIT]", help="labelled images for the accuracy")
-    add("--calibData", metavar="NAME:PATH[:SPLIT]", help="images for INT8 ranges (default: --data)")
-    add("--limit", type=int, metavar="N", help="accuracy on the first N images only")
-    add("--backend", default="auto", help=f"auto, {', '.join(BACKENDS)}")
-    add("--threads", type=int, default=0, metavar="N", help="CPU threads, 0 = every core")
-    add("--iterations", type=int, default=10, metavar="N", help="queries at least (default 10)")
-    add("--warmUp", type=float, default=200, metavar="MS", help="uncounted ms (default 200)")
-    add("--duration", type=float, default=3, metavar="S", help="seconds at least (default 3)")
+def _print_timings(
+    timings: Mapping[str, Timing],
+    files: Mapping[str, Path],
+    backends: Mapping[str, Backend],
+    watch: Watch | None,
+    args: argparse.Namespace,
+) -> None:
+    for key, timing in timings.items():
+        text = summary(timing, args.percentile, args.avgRuns)
+        print(f"\n{key}: {files[key]} on {backends[key].name}\n{text}")
+    if args.verbose:
+        print(f"\n{explanations(next(iter(timings.values())))}")
+    if watch:
+        print(f"\n{watch.text()}")
 
 
-def check_measuring(args: argparse.Namespace) -> None:
-    """UserError where a number of `add_measuring_options` is out of its range."""
-    least = {"limit": 1, "iterations": 1, "warmUp": 0, "duration": 0}
-    for option, smallest in least.items():
-        value = getattr(args, option)
-        if value is not None and value < smallest:
-            raise UserError(f"--{option}={value:g} is too small; take {smallest} or more")
-
-
-def _parser() -> Parser:
-    parser = Parser(prog="python -m runtime.bench", description=(__doc__ or "").split("\n")[0])
-    add = parser.add_argument
-    add("--onnx", type=Path, required=True, metavar="MODEL", help="the FP32 file, or an engine")
-    add_measuring_options(parser)
-    add("--buildOnly", action="store_true", help="build the engines, print their layers and stop")
-    add("--percentile", type=_percentiles, default="90,95,99", metavar="P1,P2,…")
-    add("--exportTimes", type=Path, metavar="FILE", help="every query as JSON")
-    add("--exportTable", type=Path, metavar="FILE", help="the parity table as JSON")
-    add_build_options(parser)
-    return parser
+def _on_gpu(timings: Mapping[str, Timing]) -> bool:
+    return any(timing.traces for timing in timings.values())
 
 
 def main(argv: list[str] | None = None) -> None:
     """The command line; see the top of this file."""
     words = sys.argv[1:] if argv is None else argv
-    args = _parser().parse_args(words)
-    check_measuring(args)
+    refuse_others(words)
+    args = bench_parser((__doc__ or "").split("\n")[0]).parse_args(words)
+    check_bench(args)
+    choose_gpu(args.device)
     bench(args, machine.command_line("runtime.bench", words))
 
 

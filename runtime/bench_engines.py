@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from plugins import OP_TYPE
 from runtime.backends.base import ModelFile
 from runtime.backends.cuda_memory import open_cuda
 from runtime.backends.engine_file import EngineFile
+from runtime.backends.tensorrt_run import log_of
 from runtime.backends.trt_module import module
 from runtime.build import build, default_target, report
 from runtime.build_device import target_device
@@ -31,8 +33,10 @@ def check(args: argparse.Namespace) -> str:
         UserError: what would stop `engines`, or the measuring after it, later on.
     """
     module(args.backend)
+    if args.verbose:
+        listen(args.backend)
     options = build_options(args, args.backend, ModelFile.read(args.onnx).input_shape)
-    if not args.buildOnly:
+    if not args.buildOnly or args.device is not None:
         open_cuda()
     if not args.fp16 and not args.int8:
         return ""
@@ -48,6 +52,8 @@ def engines(
 ) -> dict[str, Path]:
     """An engine for each ONNX file, by format; prints the layers of those that are built.
 
+    That of the last format stands where --saveEngine says, the others beside their files.
+
     Args:
         args: with the options of `add_build_options`.
         command: what to name in the engines' JSON as the way to them.
@@ -60,15 +66,28 @@ def engines(
     for name, path in files.items():
         file = ModelFile.read(path)
         options = build_options(args, backend, file.input_shape)
-        target = default_target(path, backend)
+        last = path == list(files.values())[-1]
+        target = args.saveEngine if args.saveEngine and last else default_target(path, backend)
         found[name] = target
         if is_current(target, file, options, version, keep_anyway=args.keepAnyway):
             print(f"{target} is up to date.")
             continue
         print(f"Building {target}")
-        engine, built = build(path, target, options, command=command, keep_anyway=args.keepAnyway)
+        engine, built = build(
+            path,
+            target,
+            options,
+            command=command,
+            keep_anyway=args.keepAnyway,
+            verbose=args.verbose,
+        )
         print(report(engine, built))
     return found
+
+
+def listen(backend: str) -> None:
+    """Show all that the package of this backend logs in this process, on standard error."""
+    log_of(module(backend)).tell = lambda message: print(message, file=sys.stderr)
 
 
 def is_current(
@@ -95,4 +114,5 @@ def is_current(
         return False
     by_choice = options.plugins is not None or options.backend != RTX
     has_operator = OP_TYPE in custom_operators(file.proto)
-    return by_choice or not has_operator or (OP_TYPE in engine.plugins) == bool(plugins.find())
+    library = bool(plugins.find() or options.libraries)
+    return by_choice or not has_operator or (OP_TYPE in engine.plugins) == library

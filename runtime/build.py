@@ -29,6 +29,7 @@ from plugins import OP_TYPE
 from plugins.library import FILE_NAME
 from runtime import machine
 from runtime.backends.base import ModelFile
+from runtime.backends.cuda_memory import choose_gpu, open_cuda
 from runtime.backends.engine_file import EngineFile, is_engine
 from runtime.backends.trt_module import NAMES
 from runtime.build_graph import named_plugins, prepare
@@ -50,7 +51,13 @@ def default_target(model: Path, backend: str) -> Path:
 
 
 def build(
-    model: Path, target: Path, options: BuildOptions, *, command: str, keep_anyway: bool = False
+    model: Path,
+    target: Path,
+    options: BuildOptions,
+    *,
+    command: str,
+    keep_anyway: bool = False,
+    verbose: bool = False,
 ) -> tuple[EngineFile, Built]:
     """Build an engine in a process of its own and write it with its JSON, or nothing at all.
 
@@ -59,6 +66,7 @@ def build(
         target: the engine's name, ending in .engine or .plan.
         command: what to name in the JSON as the way to it.
         keep_anyway: keep an engine that is not what the file asks; its notes say why.
+        verbose: show all that TensorRT logs, on standard error.
 
     Raises:
         UserError: the file cannot be read, parsed or built, the process crashed, or the engine
@@ -70,7 +78,7 @@ def build(
     file = ModelFile.read(model)
     with atomic_path(target) as plan:
         plan.touch()  # a folder that cannot be written to shows now, not after the build
-        job = Job(model.resolve(), plan.resolve(), options, keep_anyway)
+        job = Job(model.resolve(), plan.resolve(), options, keep_anyway, verbose)
         built = _in_child(job)
         engine = replace(engine_file(job, built, file.card, plan), path=target)
         engine.write(  # first, so that where it fails the engine before stays
@@ -139,7 +147,7 @@ def _in_child(job: Job) -> Built:
             [sys.executable, str(CHILD)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=said,
+            stderr=None if job.verbose else said,
             env=environment,
         ) as child:
             try:
@@ -189,7 +197,8 @@ def _crash(job: Job, code: int, said: str) -> Exception:
     """What to raise for a process that ended without an answer."""
     if code < 0:
         name = signal.Signals(-code).name
-        last = said.strip().splitlines()[-1:] or ["it said nothing"]
+        silence = "its log is above" if job.verbose else "it said nothing"
+        last = said.strip().splitlines()[-1:] or [silence]
         remedy = "it most likely ran out of memory: give --memPoolSize or a smaller --maxShapes"
         return UserError(
             f"{job.model}: the builder of {job.options.backend} died of {name} ({last[0]}); "
@@ -235,6 +244,9 @@ def main(argv: list[str] | None = None) -> None:
     add_build_options(parser)
     words = sys.argv[1:] if argv is None else argv
     args = parser.parse_args(words)
+    choose_gpu(args.device)
+    if args.device is not None:
+        open_cuda()  # a GPU that is not there would be no GPU to the builder
     options = build_options(args, args.backend, ModelFile.read(args.model).input_shape)
     if args.graphOnly and args.output:
         raise UserError(f"--graphOnly writes no engine; leave -o {args.output} out")
@@ -248,6 +260,7 @@ def main(argv: list[str] | None = None) -> None:
         options,
         command=machine.command_line("runtime.build", words),
         keep_anyway=args.keepAnyway,
+        verbose=args.verbose,
     )
     print(report(engine, built))
 

@@ -7,14 +7,16 @@ strongly typed everywhere: the types in the file are those of the engine.
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from onnx import ModelProto
 
+import plugins
 from runtime.backends.base import INPUT_NAME, ModelFile
 from runtime.backends.engine_file import Layer, Profile
 from runtime.backends.tensorrt_engine import TensorRtBackend
@@ -49,14 +51,14 @@ def build_engine(job: Job, tell: Tell) -> Built:
     model, options = ModelFile.read(job.model), job.options
     trt = module(options.backend)
     listed: list[str] = []  # by TensorRT-RTX, one line a layer
-    note_layers = (lambda text: listed.extend(_layer_lines(text))) if _is_rtx(options) else None
-    log = make_log(trt, note_layers)
+    log = make_log(trt, _listener(job, listed))
     device, target = target_device(options)
     builder = _builder(trt, log, options.backend)
 
     # A version-compatible engine brings its own runtime, which has a registry of its own.
     common = not options.version_compatible
     registry = trt.get_plugin_registry() if common else builder.get_plugin_registry()
+    plugins.load_more(registry, options.libraries)
     chosen, notes = choose_plugins(trt, log, registry, model, options)
     graph = prepare(model.proto, chosen)
     network = _parse(trt, log, builder, graph, job)
@@ -95,7 +97,7 @@ def _tried(job: Job, built: Built, model: ModelFile) -> Built:
     """With the parity of the plan, which is written, on the GPU at hand."""
     engine = engine_file(job, built, model.card, job.plan)
     try:
-        backend = TensorRtBackend(engine)
+        backend = TensorRtBackend(engine, libraries=job.options.libraries)
         try:
             return dataclasses.replace(built, parity=check_parity(backend, engine, model))
         finally:
@@ -256,6 +258,19 @@ def _monitor(trt: ModuleType, tell: Tell) -> Any:
             tell(Progress(phase, self.totals[phase], self.totals[phase]))
 
     return Monitor()
+
+
+def _listener(job: Job, listed: list[str]) -> Callable[[str], None] | None:
+    """Who hears what TensorRT logs: TensorRT-RTX lists its layers there, a line each."""
+    rtx = _is_rtx(job.options)
+
+    def hear(text: str) -> None:
+        if rtx:
+            listed.extend(_layer_lines(text))
+        if job.verbose:
+            print(text, file=sys.stderr, flush=True)
+
+    return hear if rtx or job.verbose else None
 
 
 def _is_rtx(options: BuildOptions) -> bool:

@@ -23,12 +23,14 @@ class Job:
         model: the ONNX file.
         plan: where to write the engine.
         keep_anyway: keep an engine that is not what the file asks; its notes say why.
+        verbose: send all that TensorRT logs to standard error.
     """
 
     model: Path
     plan: Path
     options: BuildOptions
     keep_anyway: bool = False
+    verbose: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

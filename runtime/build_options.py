@@ -15,6 +15,7 @@ from runtime.backends.engine_file import Profile, Shape
 from runtime.backends.trt_module import NAMES
 from segdata.cli import Parser
 from segdata.errors import UserError, nearest
+from segdata.files import sha256
 
 PLUGIN_OPS = (OP_TYPE, DEFORMABLE_ATTENTION, DEFORMABLE_CONVOLUTION)
 HARDWARE_LEVELS = {
@@ -27,6 +28,13 @@ LEVELS = range(6)
 MOST_IMAGES, MOST_BYTES = 2**31 - 1, 2**63 - 1  # what TensorRT's integers hold
 CPU_ONLY_TARGET = "7.5"
 SIDES = ("minimum", "optimum", "maximum")
+SIDE_OF = {  # --shapes alone stands for all of them
+    "--minShapes": "minimum",
+    "--optShapes": "optimum",
+    "--maxShapes": "maximum",
+    "--shapes": "optimum",
+}
+WHERE = ("device", "verbose", "dynamicPlugins")  # not what to build but where and with what
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +52,7 @@ class BuildOptions:
         version_compatible: let later versions of TensorRT run the engine.
         hardware_compatibility: "none", "ampere_plus" or "same_compute_capability".
         tf32: let FP32 products on Ampere and newer GPUs round their inputs to TF32.
+        libraries: plugin libraries to load beside this project's.
     """
 
     backend: str
@@ -56,6 +65,7 @@ class BuildOptions:
     version_compatible: bool = False
     hardware_compatibility: str = "none"
     tf32: bool = True
+    libraries: tuple[Path, ...] = ()
 
     def settings(self) -> dict[str, Any]:
         """What shapes the engine beyond its target and profiles, as plain values."""
@@ -64,6 +74,8 @@ class BuildOptions:
             "workspace": self.workspace,
             "optimization_level": self.optimization_level,
             "tf32": self.tf32,
+            # Left out where there are none, as it is in engines of before.
+            **({"libraries": [sha256(path) for path in self.libraries]} if self.libraries else {}),
         }
 
 
@@ -101,6 +113,10 @@ def add_build_options(parser: Parser) -> None:
     add("--keepAnyway", action="store_true",
         help="keep an engine that fails the checks after the build")  # fmt: skip
     add("--plugins", metavar="OP,…", help=f"operators that become plugins: {', '.join(PLUGIN_OPS)}")
+    add("--dynamicPlugins", type=Path, action="append", default=[], metavar="FILE",
+        help="a library with plugins, beside this project's; may be given again")  # fmt: skip
+    add("--device", type=int, metavar="N", help="the GPU to use, of those that CUDA lists")
+    add("--verbose", action="store_true", help="TensorRT's whole log, and what figures mean")
 
 
 def build_options(args: argparse.Namespace, backend: str, shape: InputShape) -> BuildOptions:
@@ -127,7 +143,16 @@ def build_options(args: argparse.Namespace, backend: str, shape: InputShape) -> 
         version_compatible=args.versionCompatible,
         hardware_compatibility=_hardware_level(args.hardwareCompatibilityLevel),
         tf32=not args.noTF32,
+        libraries=libraries(args),
     )
+
+
+def libraries(args: argparse.Namespace) -> tuple[Path, ...]:
+    """The libraries of --dynamicPlugins; UserError where one is no file."""
+    for path in args.dynamicPlugins:
+        if not path.is_file():
+            raise UserError(f"--dynamicPlugins={path}: no such file; name a plugin library (.so)")
+    return tuple(path.resolve() for path in args.dynamicPlugins)
 
 
 def refuse_build_options(args: argparse.Namespace) -> None:
@@ -135,7 +160,7 @@ def refuse_build_options(args: argparse.Namespace) -> None:
     parser = Parser()
     add_build_options(parser)
     for name, default in vars(parser.parse_args([])).items():
-        if getattr(args, name) != default:
+        if name not in WHERE and getattr(args, name) != default:
             option = args.shapes[0][0] if name == "shapes" else f"--{name.replace('_', '-')}"
             raise UserError(
                 f"{option} is for building engines; leave it out, or give an ONNX file and "
@@ -150,7 +175,7 @@ def profiles(given: Sequence[tuple[str, str]], shape: InputShape) -> tuple[Profi
     the batch is the model's own, or 1 where that is open.
 
     Args:
-        given: (option, value) of --profile, --minShapes, --optShapes, --maxShapes.
+        given: (option, value) of --profile, --minShapes, --optShapes, --maxShapes, --shapes.
         shape: what the model takes, (N, H, W, 3); N is None where it is open.
 
     Raises:
@@ -166,10 +191,10 @@ def profiles(given: Sequence[tuple[str, str]], shape: InputShape) -> tuple[Profi
                     f"--profile={value}: number profiles 0, 1, … in the order they are given"
                 )
             continue
-        side = SIDES[("--minShapes", "--optShapes", "--maxShapes").index(option)]
+        side = SIDE_OF[option]
         if side in groups[-1]:
             raise UserError(f"{option} is given twice; begin a further profile with --profile=N")
-        groups[-1][side] = _shape(option, value, shape)
+        groups[-1][side] = read_shape(option, value, shape)
     if groups == [{}]:
         _, height, width, channels = shape
         only = (shape[0] or 1, height, width, channels)
@@ -191,7 +216,8 @@ def _profile(group: dict[str, Shape], index: int) -> Profile:
     return Profile(least, best, most)
 
 
-def _shape(option: str, text: str, model: InputShape) -> Shape:
+def read_shape(option: str, text: str, model: InputShape) -> Shape:
+    """The shape in `image:4x512x512x3`, [N,H,W,3]; UserError where the model does not take it."""
     name, _, sizes = text.rpartition(":")
     match = re.fullmatch(r"(\d+)x(\d+)x(\d+)x(\d+)", sizes)
     wanted = "x".join("N" if size is None else str(size) for size in model)

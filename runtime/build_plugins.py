@@ -33,7 +33,8 @@ def choose_plugins(
     notes = []
     if wanted is None:
         own = [OP_TYPE] if OP_TYPE in there else []
-        if own and options.backend == RTX and plugins.find() is None:
+        there_is_one = plugins.find() is not None or _registered(registry, OP_TYPE)
+        if own and options.backend == RTX and not there_is_one:
             notes.append(f"{OP_TYPE} runs as standard operators: make plugin has not been run.")
             own = []
         wanted = tuple(own)

@@ -18,7 +18,9 @@ from typing import Any
 
 from runtime import machine, parity, plot
 from runtime.backends import Backend, load
-from runtime.bench import add_measuring_options, check_measuring, formats, noise
+from runtime.bench import noise
+from runtime.bench_files import formats
+from runtime.bench_options import add_measuring_options, check_measuring
 from runtime.compare_models import chosen, named, read
 from runtime.compare_table import Entry, Model, document, entries, markdown, notes, tables
 from runtime.evaluate import Accuracy

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from runtime.backends import EngineFile, ModelFile, choose_for_onnx, is_engine
-from runtime.bench import read_fp32
+from runtime.bench_files import read_fp32
 from runtime.compare_table import Model
 from runtime.evaluate import check_classes
 from runtime.flops import Cost, count

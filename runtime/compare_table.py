@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.backends import EngineFile
-from runtime.bench import REFERENCE
+from runtime.bench_files import REFERENCE
 from runtime.flops import COMPONENTS, OTHER, Cost
 from runtime.parity import NOT_MEASURED, Row, aligned, number, points
 from segdata.card import ModelCard

@@ -61,13 +61,18 @@ def to_labels(outputs: Mapping[str, NDArray[Any]], size: tuple[int, int]) -> NDA
     """
     if "labels" in outputs:
         return np.asarray(outputs["labels"], dtype=np.uint8)
+    return _argmax_resized(to_scores(outputs), size)
+
+
+def to_scores(outputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """Class scores, float [K,h,w], of one image's `scores`, or `class_logits` and `mask_logits`."""
     if "scores" in outputs:
-        return _argmax_resized(outputs["scores"], size)
+        return outputs["scores"]
     logits, masks = outputs["class_logits"], outputs["mask_logits"]
     classes = np.exp(logits - logits.max(axis=-1, keepdims=True))
     classes /= classes.sum(axis=-1, keepdims=True)
     probabilities = 0.5 * (1 + np.tanh(0.5 * masks))  # a sigmoid that cannot overflow
-    return _argmax_resized(np.tensordot(classes[:, :-1].T, probabilities, axes=1), size)
+    return np.tensordot(classes[:, :-1].T, probabilities, axes=1)
 
 
 def compare(

@@ -1,16 +1,19 @@
-"""Latency of several loaded models in one interleaved run."""
+"""Latency and throughput of several loaded models in one interleaved run."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.backends import Backend
+from runtime.backends.base import GpuTrace, TimesItself
+from runtime.host_queries import HostQueries, ms_since
 from segdata.cli import progress
 from segdata.preprocess import fit
 
@@ -19,16 +22,29 @@ ROUNDS = 5
 
 @dataclass
 class Timing:
-    """The queries of one model; all times in ms since the measurement of all models began."""
+    """The queries of one model; all times in ms since the measurement of all models began.
+
+    Attributes:
+        queries: when each of them began and ended.
+        traces: their stages, where the GPU told them; else empty.
+        wall_ms: the time that this model had for itself.
+        streams: how many queries ran at once.
+        batch: images in each of them.
+    """
 
     warmup_queries: int = 0
     warmup_ms: float = 0.0
     queries: list[tuple[float, float]] = field(default_factory=list)
     wall_ms: float = 0.0
+    traces: list[GpuTrace] = field(default_factory=list)
+    streams: int = 1
+    batch: int = 1
 
     @property
     def latencies(self) -> NDArray[np.float64]:
         """Milliseconds of each query, ascending."""
+        if self.traces:
+            return np.sort(np.asarray([trace.latency for trace in self.traces], np.float64))
         spans = np.asarray(self.queries, dtype=np.float64).reshape(-1, 2)
         return np.sort(spans[:, 1] - spans[:, 0])
 
@@ -43,13 +59,17 @@ class Timing:
         return 1000 * len(self.queries) / self.wall_ms
 
     def percentile(self, percent: float) -> float:
-        """The latency in ms that `percent` of the queries do not exceed, as trtexec takes it.
+        """The latency in ms that `percent` of the queries do not exceed; see `percentile`."""
+        return percentile(self.latencies, percent)
 
-        It is always a latency that occurred, never a value between two.
-        """
-        latencies = self.latencies
-        excluded = int((100 - percent) * len(latencies) / 100)
-        return float(latencies[max(len(latencies) - 1 - excluded, 0)])
+
+def percentile(ascending: NDArray[np.float64], percent: float) -> float:
+    """The value that `percent` of them do not exceed, as trtexec takes it.
+
+    It is always a value that occurred, never one between two.
+    """
+    excluded = int((100 - percent) * len(ascending) / 100)
+    return float(ascending[max(len(ascending) - 1 - excluded, 0)])
 
 
 def measure(
@@ -59,6 +79,10 @@ def measure(
     warmup_ms: float = 200,
     duration_s: float = 3,
     iterations: int = 10,
+    batch: int | None = None,
+    streams: int = 1,
+    stages: bool = False,
+    transfers: bool = False,
 ) -> dict[str, Timing]:
     """Time `infer`, and nothing but it, on batches of one repeated image.
 
@@ -71,65 +95,81 @@ def measure(
         warmup_ms: uncounted time for each model before the first round.
         duration_s: seconds to measure each model for, at least.
         iterations: queries of each model, at least.
+        batch: images a query, where the model leaves that open; None: 1.
+        streams: queries at once; load the models with as many.
+        stages: let engines be timed on the GPU, stage by stage, instead of from outside.
+        transfers: of engines that are: copy inputs and outputs with each query.
     """
-    batches = {name: _batch(backend, image) for name, backend in backends.items()}
-    timings = {name: Timing() for name in backends}
-    for name, backend in backends.items():
-        timings[name].warmup_queries, timings[name].warmup_ms = _warm_up(
-            backend, batches[name], warmup_ms
-        )
-
-    names = list(backends)
-    turns = [name for n in range(ROUNDS) for name in (names if n % 2 == 0 else names[::-1])]
-    origin = time.perf_counter()
-    for name in progress(turns, desc="measuring"):
-        _take_turn(
-            backends[name],
-            batches[name],
-            timings[name],
-            origin=origin,
-            least_ms=1000 * duration_s / ROUNDS,
-            least_queries=math.ceil(iterations / ROUNDS),
-        )
-    return timings
+    with ExitStack() as stack:
+        turns: dict[str, _Turns] = {}
+        for name, backend in backends.items():
+            images = repeated(backend, image, batch)
+            turn = _turn(backend, images, streams, stages, transfers, stack)
+            turns[name] = _Turns(turn, Timing(streams=streams, batch=len(images)))
+        for each in turns.values():
+            each.warm_up(warmup_ms)
+        names = list(backends)
+        order = [name for n in range(ROUNDS) for name in (names if n % 2 == 0 else names[::-1])]
+        origin = time.perf_counter()
+        for name in progress(order, desc="measuring"):
+            turns[name].take(1000 * duration_s / ROUNDS, math.ceil(iterations / ROUNDS), origin)
+    return {name: each.timing for name, each in turns.items()}
 
 
-def _take_turn(
+def repeated(
+    backend: Backend, image: NDArray[np.uint8], batch: int | None = None
+) -> NDArray[np.uint8]:
+    """The image as often as the model's batch takes it, or `batch` times, uint8 [N,H,W,3]."""
+    own, height, width, _ = backend.input_shape
+    return np.repeat(fit(image, (height, width))[None], own or batch or 1, axis=0)
+
+
+# At least so many ms, at least so many queries, the origin of the clock -> the queries, whose
+# stages are told or not.
+_Turn = Callable[[float, int, float], tuple[list[tuple[float, float]], list[GpuTrace]]]
+
+
+def _turn(
     backend: Backend,
-    batch: NDArray[np.uint8],
-    timing: Timing,
-    *,
-    origin: float,
-    least_ms: float,
-    least_queries: int,
-) -> None:
-    """Add one turn's queries to the timing, at least so many over at least that time."""
-    backend.infer(batch)
-    began = now = _ms_since(origin)
-    enough = len(timing.queries) + least_queries
-    while now < began + least_ms or len(timing.queries) < enough:
-        backend.infer(batch)
-        finished = _ms_since(origin)
-        timing.queries.append((now, finished))
-        now = finished
-    timing.wall_ms += now - began
+    images: NDArray[np.uint8],
+    streams: int,
+    stages: bool,
+    transfers: bool,
+    stack: ExitStack,
+) -> _Turn:
+    if stages and isinstance(backend, TimesItself):
+        timed = backend.timed(images, streams=streams, transfers=transfers)
+        stack.callback(timed.close)
+
+        def on_gpu(
+            least_ms: float, least: int, origin: float
+        ) -> tuple[list[tuple[float, float]], list[GpuTrace]]:
+            traces = timed.turn(least_ms, least, origin)
+            return [(trace.start_upload, trace.end_download) for trace in traces], traces
+
+        return on_gpu
+    queries = HostQueries(backend, images, streams)
+    stack.callback(queries.close)
+    return lambda least_ms, least, origin: (queries.turn(least_ms, least, origin), [])
 
 
-def _batch(backend: Backend, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The image as often as the model's batch takes it, uint8 [N,H,W,3]."""
-    batch, height, width, _ = backend.input_shape
-    return np.repeat(fit(image, (height, width))[None], batch or 1, axis=0)
+@dataclass
+class _Turns:
+    """The turns of one model and what came of them."""
 
+    turn: _Turn
+    timing: Timing
 
-def _warm_up(backend: Backend, batch: NDArray[np.uint8], warmup_ms: float) -> tuple[int, float]:
-    """Queries made and milliseconds spent; one query at least."""
-    origin = time.perf_counter()
-    queries = 0
-    while queries == 0 or _ms_since(origin) < warmup_ms:
-        backend.infer(batch)
-        queries += 1
-    return queries, _ms_since(origin)
+    def warm_up(self, least_ms: float) -> None:
+        """Queries that are not counted but told; one at least."""
+        origin = time.perf_counter()
+        self.timing.warmup_queries = len(self.turn(least_ms, 1, origin)[0])
+        self.timing.warmup_ms = ms_since(origin)
 
-
-def _ms_since(origin: float) -> float:
-    return 1000 * (time.perf_counter() - origin)
+    def take(self, least_ms: float, least_queries: int, origin: float) -> None:
+        """Add a turn's queries to the timing."""
+        self.turn(0, 1, origin)
+        queries, traces = self.turn(least_ms, least_queries, origin)
+        self.timing.queries += queries
+        self.timing.traces += traces
+        self.timing.wall_ms += max(end for _, end in queries) - queries[0][0]

@@ -29,6 +29,9 @@ class Row:
         fps: images per second.
         ratio: median latency over that of the first row.
         queries: how many batches were timed.
+        throughput: queries per second, over all streams.
+        batch: images in a query.
+        streams: queries at once.
         miou, pixel_accuracy, iou: 0..1; an IoU is None where the class never occurs.
         delta_miou: difference to the first row in points, that is percent of mIoU.
         agreement: share of pixels labelled as in the first row, 0..1.
@@ -48,6 +51,9 @@ class Row:
     agreement: float | None = None
     pixel_accuracy: float | None = None
     iou: list[float | None] | None = None
+    throughput: float | None = None
+    batch: int = 1
+    streams: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -69,9 +75,12 @@ def rows(
             median_ms=timings[name].median,
             p90_ms=timings[name].percentile(90),
             p99_ms=timings[name].percentile(99),
-            fps=timings[name].throughput * (backend.input_shape[0] or 1),
+            fps=timings[name].throughput * timings[name].batch,
             ratio=timings[name].median / timings[first].median,
             queries=len(timings[name].queries),
+            throughput=timings[name].throughput,
+            batch=timings[name].batch,
+            streams=timings[name].streams,
             **(_accuracy(accuracies[name], accuracies[first]) if accuracies else {}),
         )
         for name, backend in backends.items()

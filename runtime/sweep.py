@@ -30,7 +30,7 @@ from typing import Any
 
 from runtime import compare, machine, plot
 from runtime.backends import ENGINE_BACKENDS, ModelFile, choose
-from runtime.bench import add_measuring_options, check_measuring
+from runtime.bench_options import add_measuring_options, check_measuring
 from runtime.evaluate import check_classes
 from runtime.results import json_output, origin
 from runtime.sweep_set import SweepSet, read_set

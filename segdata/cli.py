@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
@@ -20,6 +21,19 @@ USER_ERROR_EXIT = 2
 INTERRUPTED_EXIT = 130
 
 
+_called: ContextVar[str] = ContextVar("_called", default="")
+
+
+@contextmanager
+def called(name: str) -> Iterator[None]:
+    """Let the command that starts in this block be called so in its help."""
+    before = _called.set(name)
+    try:
+        yield
+    finally:
+        _called.reset(before)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that answers a mistake with one line and exit code 2.
 
@@ -29,6 +43,9 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("allow_abbrev", False)
+        if "prog" in kwargs and (name := _called.get()):
+            kwargs["prog"] = name
+            _called.set("")  # a command's first parser is its own, others are parts of it
         super().__init__(**kwargs)
 
     def error(self, message: str) -> NoReturn:

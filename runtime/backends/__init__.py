@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -64,7 +65,15 @@ def choose_for_onnx(path: str | Path, backend: str = "auto") -> str:
     return name
 
 
-def load(path: str | Path, backend: str = "auto", *, threads: int = 0) -> Backend:
+def load(
+    path: str | Path,
+    backend: str = "auto",
+    *,
+    threads: int = 0,
+    streams: int = 1,
+    graphs: bool = True,
+    libraries: Sequence[Path] = (),
+) -> Backend:
     """Load a model file; `.name` of the result says which backend `auto` took.
 
     Args:
@@ -72,6 +81,9 @@ def load(path: str | Path, backend: str = "auto", *, threads: int = 0) -> Backen
             runtime.build.
         backend: one of BACKENDS, or "auto": for an engine the one it was built for.
         threads: CPU threads, 0 for every core.
+        streams: how many batches shall run at once on a CPU, each on one of `Backend.another`.
+        graphs: of an engine: replay CUDA graphs.
+        libraries: of an engine: plugin libraries to load beside this project's.
 
     Raises:
         UserError: the file cannot be read, loaded, or was not written by this project, or the
@@ -80,19 +92,21 @@ def load(path: str | Path, backend: str = "auto", *, threads: int = 0) -> Backen
     if threads < 0:
         raise UserError(f"{threads} threads are too few; take 1 or more, or 0 for every core")
     if is_engine(path):
-        return _load_engine(EngineFile.read(path), backend)
+        return _load_engine(EngineFile.read(path), backend, graphs, libraries)
     name = choose_for_onnx(path, backend)
     model = ModelFile.read(path)
     if name == "openvino":
         from runtime.backends.open_vino import OpenVinoBackend
 
-        return OpenVinoBackend(model, threads=threads)
+        return OpenVinoBackend(model, threads=threads, streams=streams)
     from runtime.backends.onnx_runtime import OnnxRuntimeBackend
 
     return OnnxRuntimeBackend(model, threads=threads, name=name)
 
 
-def _load_engine(engine: EngineFile, backend: str) -> Backend:
+def _load_engine(
+    engine: EngineFile, backend: str, graphs: bool, libraries: Sequence[Path]
+) -> Backend:
     if backend not in ("auto", *BACKENDS):
         raise _unknown(backend)
     if backend not in ("auto", engine.backend):
@@ -101,7 +115,7 @@ def _load_engine(engine: EngineFile, backend: str) -> Backend:
         )
     from runtime.backends.tensorrt_engine import TensorRtBackend
 
-    return TensorRtBackend(engine)
+    return TensorRtBackend(engine, graphs=graphs, libraries=libraries)
 
 
 def _unknown(backend: str) -> UserError:

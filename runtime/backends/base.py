@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import onnx
@@ -17,6 +18,75 @@ from segdata.errors import UserError
 INPUT_NAME = "image"
 
 InputShape = tuple[int | None, int, int, int]
+
+
+class GpuTrace(NamedTuple):
+    """When a query on a GPU entered and left its stages, in ms.
+
+    The host's clock tells the enqueue, the GPU's the rest; both begin at the same moment.
+    """
+
+    start_enqueue: float
+    end_enqueue: float
+    start_upload: float
+    end_upload: float
+    start_compute: float
+    end_compute: float
+    start_download: float
+    end_download: float
+
+    @property
+    def enqueue(self) -> float:
+        """Milliseconds that the host took to hand the query over."""
+        return self.end_enqueue - self.start_enqueue
+
+    @property
+    def upload(self) -> float:
+        """Milliseconds of the copy of the inputs to the GPU."""
+        return self.end_upload - self.start_upload
+
+    @property
+    def compute(self) -> float:
+        """Milliseconds of the layers."""
+        return self.end_compute - self.start_compute
+
+    @property
+    def download(self) -> float:
+        """Milliseconds of the copies of the outputs from the GPU."""
+        return self.end_download - self.start_download
+
+    @property
+    def latency(self) -> float:
+        """Milliseconds of both copies and the layers, without the waiting between them."""
+        return self.upload + self.compute + self.download
+
+
+@dataclass(frozen=True)
+class LayerTimes:
+    """What each layer took.
+
+    Attributes:
+        runs: how many batches were run.
+        layers: name and milliseconds of each of its runs, in the order of execution; a name can
+            occur more than once.
+    """
+
+    runs: int
+    layers: list[tuple[str, list[float]]]
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """The layers that a backend made of a model.
+
+    Attributes:
+        lines: one a layer, to be read.
+        layers, bindings: the same for JSON, under the keys of TensorRT's engine inspector.
+    """
+
+    lines: list[str]
+    layers: list[Any]
+    bindings: list[Any]
 
 
 class Backend(Protocol):
@@ -42,8 +112,47 @@ class Backend(Protocol):
         """
         ...
 
+    def another(self) -> Backend:
+        """The same model once more, for another thread; what can be shared is."""
+        ...
+
+    def layer_times(self, images: NDArray[np.uint8], runs: int) -> LayerTimes:
+        """Run the batch so many times, slower than `infer`, and tell what each layer takes.
+
+        Raises:
+            UserError: the batch has another type or shape, or this backend cannot tell.
+        """
+        ...
+
+    def layer_info(self, images: NDArray[np.uint8]) -> LayerInfo:
+        """The layers that run a batch of this shape; UserError where they cannot be told."""
+        ...
+
     def close(self) -> None:
         """Release what the backend holds; it cannot infer afterwards."""
+        ...
+
+
+class TimedQueries(Protocol):
+    """Queries of one batch on a GPU."""
+
+    def turn(self, least_ms: float, least_queries: int, origin: float) -> list[GpuTrace]:
+        """At least so many over at least that time; `origin` is of time.perf_counter()."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back."""
+        ...
+
+
+@runtime_checkable
+class TimesItself(Protocol):
+    """A backend whose GPU tells when a query went through its stages."""
+
+    def timed(
+        self, images: NDArray[np.uint8], *, streams: int = 1, transfers: bool = False
+    ) -> TimedQueries:
+        """Queries of this batch on so many lanes, with or without the copies."""
         ...
 
 
@@ -74,6 +183,20 @@ class ModelFile:
             raise UserError(f"{path} holds no ONNX graph; export it again")
         card = ModelCard.from_props({p.key: p.value for p in proto.metadata_props}, str(path))
         return cls(path, proto, card, _input_shape(proto.graph, path))
+
+
+def by_layer(runs: Sequence[Sequence[tuple[str, float]]]) -> LayerTimes:
+    """Layer times from name and milliseconds of each layer, run by run.
+
+    The n-th layer of a name is the same one in every run.
+    """
+    found: dict[tuple[str, int], list[float]] = {}
+    for run in runs:
+        seen: dict[str, int] = {}
+        for name, ms in run:
+            count = seen[name] = seen.get(name, -1) + 1
+            found.setdefault((name, count), []).append(ms)
+    return LayerTimes(len(runs), [(name, times) for (name, _), times in found.items()])
 
 
 def checked(images: NDArray[np.uint8], expected: InputShape, path: Path) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from segdata.errors import UserError
 
 INSTALL = 'pip install "cuda-python>=12.6.2"'
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 NO_DRIVER = (
     "no NVIDIA driver is loaded; install it until nvidia-smi lists the GPU, and start containers "
     "with --gpus all (on a Jetson with --runtime nvidia)"
@@ -33,12 +34,14 @@ class Cuda(Protocol):
         name: "cuda-python" or "pycuda".
         device: name of the GPU.
         compute_capability: such as "7.5".
+        bus_id: where the GPU is plugged in, such as "0000:3b:00.0"; other tools find it by that.
         can_capture: whether there are graphs; else nothing may be captured or launched.
     """
 
     name: str
     device: str
     compute_capability: str
+    bus_id: str
     can_capture: bool
 
     def memory(self) -> tuple[int, int]:
@@ -89,6 +92,14 @@ class Cuda(Protocol):
         """Queue the mark."""
         ...
 
+    def hold(self, stream: int, event: int) -> None:
+        """Let what is queued from here on wait for a mark in another stream."""
+        ...
+
+    def wait(self, event: int) -> None:
+        """Wait until the GPU has passed the mark."""
+        ...
+
     def elapsed_ms(self, start: int, end: int) -> float:
         """Milliseconds between two marks that the GPU has passed."""
         ...
@@ -130,6 +141,27 @@ def open_cuda() -> Cuda:
     raise UserError(f"no package for CUDA can be imported ({'; '.join(missing)}); {INSTALL}")
 
 
+def choose_gpu(index: int | None) -> None:
+    """Let this process, and those that it starts, see one GPU alone; None changes nothing.
+
+    Must come before anything uses CUDA.
+
+    Args:
+        index: among the GPUs that CUDA lists, which CUDA_VISIBLE_DEVICES may limit already.
+
+    Raises:
+        UserError: there are fewer in that list.
+    """
+    if index is None:
+        return
+    visible = os.environ.get(VISIBLE)
+    listed = [name for name in (visible or "").split(",") if name]
+    if index < 0 or (visible is not None and index >= len(listed)):
+        limit = f"; {VISIBLE}={visible} lists {len(listed)}" if visible is not None else ""
+        raise UserError(f"--device={index}: there is no such GPU{limit}; GPUs are counted from 0")
+    os.environ[VISIBLE] = listed[index] if listed else str(index)
+
+
 def gpu_name() -> str:
     """The name of the GPU; empty where none can be used."""
     try:
@@ -156,8 +188,8 @@ def start_error(reason: str, *, driver: int = 0, runtime: int = 0) -> UserError:
     if any(words in said for words in ("insufficient", "libcuda", "stub")):
         return UserError(NO_DRIVER)
     if any(words in said for words in ("nodevice", "no cuda-capable", "no cuda enabled")):
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        setting = "" if visible is None else f" (CUDA_VISIBLE_DEVICES is {visible!r})"
+        visible = os.environ.get(VISIBLE)
+        setting = "" if visible is None else f" ({VISIBLE} is {visible!r})"
         return UserError(f"CUDA finds no GPU{setting}; nvidia-smi must list one")
     return UserError(f"CUDA cannot start ({reason}); nvidia-smi must list the GPU as ready")
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from runtime.backends.cuda_memory import NO_DRIVER, CudaError, start_error, too_little
 from segdata.errors import UserError
 
+BUS_ID_LENGTH = 20  # "00000000:3b:00.0" and the zero behind it
+
 
 class CudaPython:
     """See `Cuda`."""
@@ -34,6 +36,8 @@ class CudaPython:
             )
         )
         self.compute_capability = f"{major}.{minor}"
+        bus_id = self._call("cudaDeviceGetPCIBusId", BUS_ID_LENGTH, 0)
+        self.bus_id = bus_id.partition(b"\0")[0].decode()
 
     def memory(self) -> tuple[int, int]:
         """See `Cuda.memory`."""
@@ -91,6 +95,14 @@ class CudaPython:
     def record(self, event: int, stream: int) -> None:
         """See `Cuda.record`."""
         self._call("cudaEventRecord", event, stream)
+
+    def hold(self, stream: int, event: int) -> None:
+        """See `Cuda.hold`."""
+        self._call("cudaStreamWaitEvent", stream, event, 0)
+
+    def wait(self, event: int) -> None:
+        """See `Cuda.wait`."""
+        self._call("cudaEventSynchronize", event)
 
     def elapsed_ms(self, start: int, end: int) -> float:
         """See `Cuda.elapsed_ms`."""

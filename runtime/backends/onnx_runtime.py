@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import io
+import json
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
+from copy import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from runtime.backends.base import INPUT_NAME, InputShape, ModelFile, checked
+from runtime.backends.base import (
+    INPUT_NAME,
+    InputShape,
+    LayerInfo,
+    LayerTimes,
+    ModelFile,
+    by_layer,
+    checked,
+)
 from runtime.backends.trt_module import module
 from segdata.errors import UserError
 
@@ -48,18 +61,27 @@ class OnnxRuntimeBackend:
         Raises:
             UserError: the model cannot be loaded, or not by the provider that was asked for.
         """
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.intra_op_num_threads = threads
-        options.log_severity_level = _LOG_ERRORS  # warnings are about its own fusions
         self.name = name
         self.path, self.card = model.path, model.card
         self.input_shape: InputShape = model.input_shape
+        self._threads = threads
+        self._session = self._load(model)
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def _load(self, model: ModelFile, **more: Any) -> onnxruntime.InferenceSession:
+        """A session; `more` are fields of SessionOptions."""
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.intra_op_num_threads = self._threads
+        options.log_severity_level = _LOG_ERRORS  # warnings are about its own fusions
+        for key, value in more.items():
+            setattr(options, key, value)
+        name = self.name
         wanted = PROVIDERS[name][0][0]
         missing = _prepare(wanted) if name != "onnxruntime" else ""
         try:
             with _quiet(name != "onnxruntime"):
-                self._session = onnxruntime.InferenceSession(
+                session = onnxruntime.InferenceSession(
                     model.proto.SerializeToString(),
                     options,
                     providers=PROVIDERS[name],
@@ -70,11 +92,11 @@ class OnnxRuntimeBackend:
             reason = "; ".join(filter(None, (missing, str(error).splitlines()[0])))
             needs = _needs(name)
             raise UserError(f"{model.path}: {name} cannot load it ({reason}){needs}") from error
-        if wanted not in self._session.get_providers():
+        if wanted not in session.get_providers():
             raise UserError(
                 f"{name}: {wanted} cannot start ({missing or 'no reason given'}){_needs(name)}"
             )
-        self._outputs = [output.name for output in self._session.get_outputs()]
+        return session
 
     def infer(self, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """See `Backend.infer`."""
@@ -83,9 +105,59 @@ class OnnxRuntimeBackend:
         )
         return dict(zip(self._outputs, results, strict=True))
 
+    def another(self) -> OnnxRuntimeBackend:
+        """See `Backend.another`; one session runs for several threads."""
+        return copy(self)
+
+    def layer_times(self, images: NDArray[np.uint8], runs: int) -> LayerTimes:
+        """See `Backend.layer_times`."""
+        batch = {INPUT_NAME: checked(images, self.input_shape, self.path)}
+        with tempfile.TemporaryDirectory() as folder:
+            session = self._load(
+                ModelFile.read(self.path),
+                enable_profiling=True,
+                profile_file_prefix=f"{folder}/layers",
+            )
+            for _ in range(runs + 1):
+                session.run(None, batch)
+            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        return by_layer(_kernel_times(events)[1:])  # the first run is none like the others
+
+    def layer_info(self, images: NDArray[np.uint8]) -> LayerInfo:
+        """See `Backend.layer_info`: the graph that is left when the optimisers are done."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/optimised.onnx"
+            self._load(ModelFile.read(self.path), optimized_model_filepath=path)
+            graph = onnx.load(path).graph
+        layers = [
+            {
+                "Name": node.name,
+                "LayerType": ".".join(filter(None, (node.domain, node.op_type))),
+                "Inputs": [{"Name": name} for name in node.input if name],
+                "Outputs": [{"Name": name} for name in node.output if name],
+            }
+            for node in graph.node
+        ]
+        lines = [f"{layer['Name']} ({layer['LayerType']})" for layer in layers]
+        return LayerInfo(lines, layers, [value.name for value in (*graph.input, *graph.output)])
+
     def close(self) -> None:
         """See `Backend.close`."""
         del self._session
+
+
+def _kernel_times(events: list[dict[str, Any]]) -> list[list[tuple[str, float]]]:
+    """Run by run the name and milliseconds of each node in a profile of onnxruntime."""
+    suffix = "_kernel_time"
+    runs = sorted((e["ts"], e["ts"] + e["dur"]) for e in events if e["name"] == "model_run")
+    nodes = sorted(
+        (e["ts"], e["name"].removesuffix(suffix), e["dur"] / 1000)
+        for e in events
+        if e["name"].endswith(suffix)
+    )
+    return [
+        [(name, ms) for began, name, ms in nodes if start <= began < end] for start, end in runs
+    ]
 
 
 def _prepare(provider: str) -> str:

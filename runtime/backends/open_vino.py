@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,43 @@ import openvino
 from numpy.typing import NDArray
 from onnx import inliner
 
+from runtime.backends import open_vino_layers
 from runtime.backends.argmax import replace_argmax
-from runtime.backends.base import INPUT_NAME, InputShape, ModelFile, checked
+from runtime.backends.base import (
+    INPUT_NAME,
+    InputShape,
+    LayerInfo,
+    LayerTimes,
+    ModelFile,
+    checked,
+)
 from runtime.backends.zero_points import shift_activations
 from segdata.errors import UserError
+
+DEVICE = "CPU"
+# What every network is compiled with, here and in C++, which reads it from the converted file.
+CONFIG = {
+    "PERFORMANCE_HINT": "LATENCY",
+    # By default CPUs with bfloat16 units would compute an FP32 file in bfloat16: faster, but then
+    # nothing measured here would describe FP32. FP16 files are widened to FP32.
+    "INFERENCE_PRECISION_HINT": "f32",
+}
+
+
+def read_network(core: openvino.Core, model: ModelFile) -> openvino.Model:
+    """The graph in the form that OpenVINO runs fast and right; RuntimeError where it cannot."""
+    # OpenVINO does not know ONNX local functions: put their bodies in place of the calls.
+    inlined = replace_argmax(inliner.inline_local_functions(model.proto))
+    shift_activations(inlined)
+    return core.read_model(inlined.SerializeToString())
+
+
+def refusal(model: ModelFile, error: RuntimeError) -> UserError:
+    """What OpenVINO has against a model, in one line."""
+    # Many lines: what could not be converted stands first in the summary at their end.
+    _, found, summary = str(error).rpartition("Summary:\n")
+    reason = summary.splitlines()[0] if found else str(error).strip().splitlines()[-1]
+    return UserError(f"{model.path}: OpenVINO cannot load it ({reason})")
 
 
 class OpenVinoBackend:
@@ -20,30 +54,25 @@ class OpenVinoBackend:
 
     name = "openvino"
 
-    def __init__(self, model: ModelFile, *, threads: int = 0) -> None:
-        """Load the model; threads = 0 takes every core. UserError where it cannot be loaded."""
+    def __init__(self, model: ModelFile, *, threads: int = 0, streams: int = 1) -> None:
+        """Load the model.
+
+        Args:
+            threads: CPU threads, 0 for every core.
+            streams: how many batches shall run at once; see `another`.
+
+        Raises:
+            UserError: it cannot be loaded.
+        """
         self.path, self.card = model.path, model.card
         self.input_shape: InputShape = model.input_shape
-        # OpenVINO does not know ONNX local functions: put their bodies in place of the calls.
-        inlined = replace_argmax(inliner.inline_local_functions(model.proto))
-        shift_activations(inlined)
-        config: dict[str, str | int] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            # By default CPUs with bfloat16 units would compute an FP32 file in bfloat16: faster,
-            # but then nothing measured here would describe FP32. FP16 files are widened to FP32.
-            "INFERENCE_PRECISION_HINT": "f32",
-        }
+        self._config: dict[str, str | int | bool] = {**CONFIG}
         if threads:
-            config["INFERENCE_NUM_THREADS"] = threads
-        core = openvino.Core()
-        try:
-            network = core.read_model(inlined.SerializeToString())
-            self._request = core.compile_model(network, "CPU", config).create_infer_request()
-        except RuntimeError as error:
-            # Many lines: what could not be converted stands first in the summary at their end.
-            _, found, summary = str(error).rpartition("Summary:\n")
-            reason = summary.splitlines()[0] if found else str(error).strip().splitlines()[-1]
-            raise UserError(f"{model.path}: OpenVINO cannot load it ({reason})") from error
+            self._config["INFERENCE_NUM_THREADS"] = threads
+        if streams > 1:
+            self._config["NUM_STREAMS"] = streams
+        self._network = self._compile(model)
+        self._request = self._network.create_infer_request()
 
     def infer(self, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """See `Backend.infer`."""
@@ -53,6 +82,31 @@ class OpenVinoBackend:
         # The next call overwrites the request's own buffers, so the caller gets copies.
         return {port.get_any_name(): np.array(value) for port, value in results.items()}
 
+    def another(self) -> OpenVinoBackend:
+        """See `Backend.another`; they run at once as far as there are `streams`."""
+        other = copy(self)
+        other._request = self._network.create_infer_request()
+        return other
+
+    def layer_times(self, images: NDArray[np.uint8], runs: int) -> LayerTimes:
+        """See `Backend.layer_times`."""
+        network = self._compile(ModelFile.read(self.path), PERF_COUNT=True)
+        request = network.create_infer_request()
+        batch = {INPUT_NAME: checked(images, self.input_shape, self.path)}
+        request.infer(batch)  # the first run is none like the others
+        return open_vino_layers.layer_times(request, batch, runs)
+
+    def layer_info(self, images: NDArray[np.uint8]) -> LayerInfo:
+        """See `Backend.layer_info`."""
+        return open_vino_layers.layer_info(self._network)
+
     def close(self) -> None:
         """See `Backend.close`."""
-        del self._request
+        del self._request, self._network
+
+    def _compile(self, model: ModelFile, **more: bool) -> openvino.CompiledModel:
+        core = openvino.Core()
+        try:
+            return core.compile_model(read_network(core, model), DEVICE, {**self._config, **more})
+        except RuntimeError as error:
+            raise refusal(model, error) from error

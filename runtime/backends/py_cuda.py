@@ -36,6 +36,7 @@ class PyCuda:
             raise start_error(str(error)) from error
         self.device = str(device.name())
         self.compute_capability = ".".join(map(str, device.compute_capability()))
+        self.bus_id = str(device.pci_bus_id())
         self._owned: dict[int, Any] = {}  # what the integers that we hand out stand for
 
     def memory(self) -> tuple[int, int]:
@@ -98,6 +99,14 @@ class PyCuda:
     def record(self, event: int, stream: int) -> None:
         """See `Cuda.record`."""
         self._call(lambda: self._owned[event].record(self._owned[stream]))
+
+    def hold(self, stream: int, event: int) -> None:
+        """See `Cuda.hold`."""
+        self._call(lambda: self._owned[stream].wait_for_event(self._owned[event]))
+
+    def wait(self, event: int) -> None:
+        """See `Cuda.wait`."""
+        self._call(self._owned[event].synchronize)
 
     def elapsed_ms(self, start: int, end: int) -> float:
         """See `Cuda.elapsed_ms`."""

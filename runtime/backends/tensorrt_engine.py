@@ -5,7 +5,10 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,11 +17,13 @@ from numpy.typing import NDArray
 
 import plugins
 from plugins import OP_TYPE
-from runtime.backends.base import checked
+from runtime.backends.base import LayerInfo, LayerTimes, checked
 from runtime.backends.cuda_memory import Cuda, open_cuda
 from runtime.backends.engine_file import EngineFile
 from runtime.backends.tensorrt_checks import check_device, check_version, explain, pick_profile
+from runtime.backends.tensorrt_layers import layer_info, layer_times
 from runtime.backends.tensorrt_run import Loaded, Run, Shape, give_back, here_on, log_of, say
+from runtime.backends.tensorrt_timing import TimedEngine
 from runtime.backends.trt_module import module
 from segdata.errors import UserError
 
@@ -41,6 +46,7 @@ class TensorRtBackend:
         engine: EngineFile,
         *,
         graphs: bool = True,
+        libraries: Sequence[Path] = (),
         cuda: Cuda | None = None,
         trt: ModuleType | None = None,
     ) -> None:
@@ -48,6 +54,7 @@ class TensorRtBackend:
 
         Args:
             graphs: replay CUDA graphs; otherwise every layer is launched on its own.
+            libraries: plugin libraries to load beside this project's.
             cuda, trt: the GPU and the package to use, by default those that are installed.
 
         Raises:
@@ -63,7 +70,10 @@ class TensorRtBackend:
         check_device(engine, here_on(trt, cuda))
         if graphs and not cuda.can_capture:
             say(f"{self.name} runs without CUDA graphs, which {cuda.name} does not have")
-        plan = deserialize(engine, trt, cuda)
+        self._again = partial(
+            TensorRtBackend, engine, graphs=graphs, libraries=libraries, cuda=cuda, trt=trt
+        )
+        plan = deserialize(engine, trt, cuda, libraries)
         with ExitStack() as stack:
             stream = cuda.create_stream()
             stack.callback(give_back, cuda.destroy_stream, stream)
@@ -81,6 +91,34 @@ class TensorRtBackend:
         """
         images = checked(images, self.input_shape, self.path)
         return self._run(images.shape).infer(images)
+
+    def another(self) -> TensorRtBackend:
+        """See `Backend.another`; the engine is loaded once more."""
+        return self._again()
+
+    def timed(
+        self, images: NDArray[np.uint8], *, streams: int = 1, transfers: bool = False
+    ) -> TimedEngine:
+        """Queries of this batch whose stages are timed on the GPU; see `TimedEngine`.
+
+        Raises:
+            UserError: as `infer`.
+        """
+        images = checked(images, self.input_shape, self.path)
+        profile = pick_profile(self._loaded.file, images.shape)
+        return TimedEngine(self._loaded, images, profile, streams=streams, transfers=transfers)
+
+    def layer_times(self, images: NDArray[np.uint8], runs: int) -> LayerTimes:
+        """See `Backend.layer_times`."""
+        images = checked(images, self.input_shape, self.path)
+        return layer_times(
+            self._loaded, images, pick_profile(self._loaded.file, images.shape), runs
+        )
+
+    def layer_info(self, images: NDArray[np.uint8]) -> LayerInfo:
+        """See `Backend.layer_info`."""
+        shape = checked(images, self.input_shape, self.path).shape
+        return layer_info(self._loaded, shape, pick_profile(self._loaded.file, shape))
 
     def close(self) -> None:
         """See `Backend.close`."""
@@ -105,8 +143,10 @@ class TensorRtBackend:
         return self._runs[shape]
 
 
-def deserialize(engine: EngineFile, trt: ModuleType, cuda: Cuda) -> Any:
-    """The engine as TensorRT holds it, its plugins loaded first.
+def deserialize(
+    engine: EngineFile, trt: ModuleType, cuda: Cuda, libraries: Sequence[Path] = ()
+) -> Any:
+    """The engine as TensorRT holds it, its plugins and those of `libraries` loaded first.
 
     Raises:
         UserError: TensorRT refuses the engine, or a plugin is missing.
@@ -116,10 +156,11 @@ def deserialize(engine: EngineFile, trt: ModuleType, cuda: Cuda) -> Any:
     runtime = _runtime(trt, log)
     if runtime is None:
         raise explain(engine, log.reason(), here_on(trt, cuda))
+    # An engine that brings its own runtime looks in that runtime's registry.
+    registry = (runtime if engine.version_compatible else trt).get_plugin_registry()
+    plugins.load_more(registry, libraries)
     if OP_TYPE in engine.plugins:
-        # An engine that brings its own runtime looks in that runtime's registry.
-        own = engine.version_compatible
-        plugins.load(runtime.get_plugin_registry() if own else trt.get_plugin_registry())
+        plugins.load(registry)
     if engine.plugins.keys() - {OP_TYPE}:
         trt.init_libnvinfer_plugins(log, "")
     # Such an engine brings the code that runs it, which TensorRT wants to be allowed.

@@ -71,7 +71,7 @@ class Run:
         self._graph: int | None = None
         self._capture_next = loaded.graphs
         self._config: Any = None  # kept as long as the context, which may refer to it
-        self._context = self._make_context(shape, profile)
+        self.context = self._make_context(shape, profile)
         with ExitStack() as stack:
             self._buffers = self._allocate(stack)
             self._cleanup = stack.pop_all()
@@ -80,23 +80,45 @@ class Run:
     def infer(self, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """The outputs of a contiguous batch of this shape."""
         cuda, stream = self._loaded.cuda, self._loaded.stream
-        self._input.array[:] = images
+        self.fill(images)
         if self._graph is None:
             self._queue()
         else:
             cuda.launch(self._graph, stream)
         cuda.synchronize(stream)
-        results = {name: buffer.array.copy() for name, buffer in self._buffers.items()}
+        results = self.results()
         # What TensorRT does once per shape is done by now and does not get into the graph.
         if self._capture_next:
             self._capture_next = False
             self._capture()
         return results
 
+    def fill(self, images: NDArray[np.uint8]) -> None:
+        """Put a batch where `upload` takes it from."""
+        self._input.array[:] = images
+
+    def results(self) -> dict[str, NDArray[Any]]:
+        """What `download` brought, owned by the caller."""
+        return {name: buffer.array.copy() for name, buffer in self._buffers.items()}
+
+    def upload(self, stream: int) -> None:
+        """Queue the copy of the input."""
+        self._loaded.cuda.upload(self._input.address, self._input.pinned, stream)
+
+    def execute(self, stream: int) -> None:
+        """Queue the layers."""
+        if not self.context.execute_async_v3(stream):
+            raise self._loaded.refusal()
+
+    def download(self, stream: int) -> None:
+        """Queue the copies of the outputs."""
+        for buffer in self._buffers.values():
+            self._loaded.cuda.download(buffer.pinned, buffer.address, stream)
+
     def close(self) -> None:
         """Give back the memory and the graph."""
         self._cleanup.close()
-        self._context = self._config = None
+        self.context = self._config = None
 
     def _make_context(self, shape: Shape, profile: int) -> Any:
         loaded = self._loaded
@@ -125,7 +147,7 @@ class Run:
         engine, cuda = self._loaded.engine, self._loaded.cuda
         buffers = {}
         for name in map(engine.get_tensor_name, range(engine.num_io_tensors)):
-            shape = tuple(self._context.get_tensor_shape(name))
+            shape = tuple(self.context.get_tensor_shape(name))
             kind = np.dtype(_TYPES[engine.get_tensor_dtype(name).name])
             size = math.prod(shape) * kind.itemsize
             address = cuda.allocate(size)
@@ -133,40 +155,43 @@ class Run:
             pinned = cuda.allocate_pinned(size)
             stack.callback(give_back, cuda.free_pinned, pinned)
             buffers[name] = _Buffer(address, pinned, pinned.view(kind).reshape(shape))
-            if not self._context.set_tensor_address(name, address):
+            if not self.context.set_tensor_address(name, address):
                 raise self._loaded.refusal()
         return buffers
 
     def _queue(self) -> None:
         """Put the copy of the input, the layers and the copies of the outputs into the stream."""
-        cuda, stream = self._loaded.cuda, self._loaded.stream
-        cuda.upload(self._input.address, self._input.pinned, stream)
-        if not self._context.execute_async_v3(stream):
-            raise self._loaded.refusal()
-        for buffer in self._buffers.values():
-            cuda.download(buffer.pinned, buffer.address, stream)
+        stream = self._loaded.stream
+        self.upload(stream)
+        self.execute(stream)
+        self.download(stream)
 
     def _capture(self) -> None:
         """Keep the work as a graph; without one, which is said once, every batch is queued anew."""
-        cuda = self._loaded.cuda
-        try:
-            graph = self._captured()
-        except UserError as error:
-            say(f"{self._loaded.file.path} runs without a CUDA graph: {error}")
-        else:
-            self._cleanup.callback(give_back, cuda.destroy_graph, graph)
-            self._graph = graph
+        self._graph = capture(self._loaded, self._queue, self._cleanup)
 
-    def _captured(self) -> int:
-        cuda, stream = self._loaded.cuda, self._loaded.stream
+
+def capture(loaded: Loaded, work: Callable[[], None], cleanup: ExitStack) -> int | None:
+    """The work that is queued in the stream as a graph; None, said once, where it cannot be one.
+
+    Args:
+        cleanup: gives the graph back.
+    """
+    cuda, stream = loaded.cuda, loaded.stream
+    try:
         cuda.begin_capture(stream)
         try:
-            self._queue()
+            work()
         except UserError:
             with suppress(CudaError):
                 cuda.destroy_graph(cuda.end_capture(stream))
             raise
-        return cuda.end_capture(stream)
+        graph = cuda.end_capture(stream)
+    except UserError as error:
+        say(f"{loaded.file.path} runs without a CUDA graph: {error}")
+        return None
+    cleanup.callback(give_back, cuda.destroy_graph, graph)
+    return graph
 
 
 def here_on(trt: ModuleType, cuda: Cuda) -> Here:

@@ -61,8 +61,8 @@ def make_log(trt: ModuleType, tell: Callable[[str], None] | None = None) -> Any:
         tell: called with every message of whatever level, as it comes.
 
     Returns:
-        An ILogger with `errors`, a list of text, oldest first, and `reason()`: the errors in one
-        line, or "no reason given".
+        An ILogger with `errors`, a list of text, oldest first, `reason()`: the errors in one
+        line, or "no reason given", and `tell`, which may be replaced.
     """
     severity = trt.ILogger.Severity
 
@@ -70,12 +70,13 @@ def make_log(trt: ModuleType, tell: Callable[[str], None] | None = None) -> Any:
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: list[str] = []
+            self.tell = tell
 
         def log(self, level: Any, message: str) -> None:
             if level <= severity.ERROR and not message.startswith(_NOISE):
                 self.errors.append(message)
-            if tell:
-                tell(message)
+            if self.tell:
+                self.tell(message)
 
         def reason(self) -> str:
             lines = dict.fromkeys(" ".join(text.split()) for text in self.errors)

@@ -1,13 +1,15 @@
 """A GPU and a TensorRT made of host memory, for what the code around them decides.
 
 Work that is queued is done when it is waited for, and what is captured is not done at all, so
-that a forgotten wait or a graph that is never launched shows in the results.
+that a forgotten wait or a graph that is never launched shows in the results. Its clock moves by
+what the work would take: COPY_MS for each copy, COMPUTE_MS for the layers.
 """
 
 from __future__ import annotations
 
 import ctypes
 import itertools
+import json
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from runtime.backends.cuda_memory import CudaError, too_little
 
 Work = Callable[[], None]
+COPY_MS, COMPUTE_MS = 0.25, 2.0
 
 
 class HostGpu:
@@ -26,6 +29,7 @@ class HostGpu:
     name = "host"
     device = "Tesla T4"
     compute_capability = "7.5"
+    bus_id = "0000:3b:00.0"
 
     def __init__(self, *, can_capture: bool = True, size: int = 10**6) -> None:
         self.can_capture = can_capture
@@ -33,6 +37,9 @@ class HostGpu:
         self.live: dict[int, Any] = {}
         self.captured: list[Work] | None = None
         self.launches = 0
+        self.copies = 0
+        self.clock = 1000.0
+        self.marked_in: dict[int, int] = {}
         self.keys = itertools.count(1)
 
     def memory(self) -> tuple[int, int]:
@@ -54,21 +61,41 @@ class HostGpu:
         del self.live[-array.ctypes.data]
 
     def upload(self, address: int, array: NDArray[np.uint8], stream: int) -> None:
-        self.queue(stream, lambda: ctypes.memmove(address, array.ctypes.data, array.nbytes))
+        self.queue(stream, lambda: self._copy(address, array.ctypes.data, array.nbytes))
 
     def download(self, array: NDArray[np.uint8], address: int, stream: int) -> None:
-        self.queue(stream, lambda: ctypes.memmove(array.ctypes.data, address, array.nbytes))
+        self.queue(stream, lambda: self._copy(array.ctypes.data, address, array.nbytes))
 
     def create_stream(self) -> int:
         return self._keep([])
 
     def synchronize(self, stream: int) -> None:
-        work, self.live[stream] = self.live[stream], []
-        for step in work:
-            step()
+        while self.live[stream]:
+            self.live[stream].pop(0)()
 
     def destroy_stream(self, stream: int) -> None:
         del self.live[stream]
+
+    def create_event(self) -> int:
+        return self._keep(None)
+
+    def record(self, event: int, stream: int) -> None:
+        self.live[event] = None
+        self.marked_in[event] = stream
+        self.queue(stream, lambda: self._mark(event))
+
+    def hold(self, stream: int, event: int) -> None:
+        self.queue(stream, lambda: self.wait(event))
+
+    def wait(self, event: int) -> None:
+        while self.live[event] is None:
+            self.live[self.marked_in[event]].pop(0)()
+
+    def elapsed_ms(self, start: int, end: int) -> float:
+        return self.live[end] - self.live[start]
+
+    def destroy_event(self, event: int) -> None:
+        del self.live[event]
 
     def begin_capture(self, stream: int) -> None:
         assert self.can_capture
@@ -88,6 +115,14 @@ class HostGpu:
     def queue(self, stream: int, work: Work) -> None:
         (self.live[stream] if self.captured is None else self.captured).append(work)
 
+    def _mark(self, event: int) -> None:
+        self.live[event] = self.clock
+
+    def _copy(self, target: int, source: int, size: int) -> None:
+        ctypes.memmove(target, source, size)
+        self.copies += 1
+        self.clock += COPY_MS
+
     def _keep(self, value: Any, sign: int = 1) -> int:
         """A key for the value: its address where it is memory."""
         key = value.ctypes.data if isinstance(value, np.ndarray) else next(self.keys)
@@ -102,6 +137,9 @@ class _Context:
         self.owner = owner
         self.profile = 0
         self.shape: tuple[int, ...] = ()
+        self.profiler: Any = None
+        self.enqueue_emits_profile = True
+        self.untold = 0
         self.addresses: dict[str, int] = {}
 
     def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
@@ -132,7 +170,17 @@ class _Context:
         owner.gpu.queue(stream, self._compute)
         return True
 
+    def report_to_profiler(self) -> bool:
+        if self.profiler is None or self.enqueue_emits_profile or self.untold != 1:
+            return False
+        self.untold = 0
+        for name, ms in (("conv", 1.5), ("argmax", 0.25), ("argmax", 0.25)):
+            self.profiler.report_layer_time(name, ms)
+        return True
+
     def _compute(self) -> None:
+        self.owner.gpu.clock += COMPUTE_MS
+        self.untold += self.profiler is not None
         image = self._array("image", np.uint8)
         self._array("labels", np.uint8)[:] = image[..., 0]
         self._array("scores", np.float16)[:] = image[:, 0, 0, 1] / 4
@@ -142,6 +190,25 @@ class _Context:
         size = int(np.prod(shape)) * np.dtype(kind).itemsize
         raw = (ctypes.c_uint8 * size).from_address(self.addresses[name])
         return np.frombuffer(raw, kind).reshape(shape)
+
+
+class _Inspector:
+    execution_context: Any = None
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+
+    def get_engine_information(self, format_: str) -> str:
+        shape = "x".join(map(str, self.execution_context.shape))
+        if format_ == "oneline":
+            return f"conv, image:{shape}\nargmax\n"
+        bindings = "Bindings" if self.version.startswith("10.") else "I/O Tensors"
+        return json.dumps({"Layers": [{"Name": "conv", "Shape": shape}], bindings: ["image"]})
+
+
+class _Profiler:
+    def __init__(self) -> None:
+        pass
 
 
 class _Logger:
@@ -163,6 +230,9 @@ class HostTensorRt(ModuleType):
     """
 
     ILogger = _Logger
+    IProfiler = _Profiler
+    LayerInformationFormat = SimpleNamespace(JSON="json", ONELINE="oneline")
+    ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
     num_io_tensors = 3
 
     def __init__(self, gpu: HostGpu, profiles: Any, version: str = "10.3.0") -> None:
@@ -207,6 +277,9 @@ class HostTensorRt(ModuleType):
     def create_execution_context(self, config: Any = None) -> _Context:
         self.contexts += 1
         return _Context(self)
+
+    def create_engine_inspector(self) -> _Inspector:
+        return _Inspector(self.__version__)
 
     def get_tensor_name(self, index: int) -> str:
         return ("scores", "image", "labels")[index]

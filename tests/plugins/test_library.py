@@ -138,3 +138,32 @@ def test_another_version_is_named(load, tmp_path, plugin_library):
         f"error: {other} has version 7 of PrototypeAttention and version 1 is needed; build it "
         "again with make plugin"
     )
+
+
+def test_further_libraries_are_loaded_as_they_are_given(tmp_path):
+    class Registry:
+        def __init__(self):
+            self.loaded = []
+
+        def load_library(self, path):
+            self.loaded.append(path)
+            return None if "refused" in path else object()
+
+    compiler = shutil.which("gcc")
+    if not compiler:
+        pytest.skip("no gcc")
+    paths = [tmp_path / name for name in ("first.so", "second.so", "refused.so")]
+    for path in paths:
+        source = b"void *getCreators(void) { return 0; }"
+        words = [compiler, "-shared", "-fPIC", "-x", "c", "-", "-o", path]
+        subprocess.run(words, input=source, check=True)
+    registry = Registry()
+    plugins.load_more(registry, paths[:2])
+    assert registry.loaded == list(map(str, paths[:2]))
+    with pytest.raises(UserError, match=r"refused\.so was refused by TensorRT"):
+        plugins.load_more(registry, paths[2:])
+    with pytest.raises(UserError, match=r"gone\.so: no such plugin library"):
+        plugins.load_more(registry, [tmp_path / "gone.so"])
+    (tmp_path / "text.so").write_text("text")
+    with pytest.raises(UserError, match=r"text\.so cannot be loaded"):
+        plugins.load_more(registry, [tmp_path / "text.so"])

@@ -215,3 +215,23 @@ def failing(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         return err
 
     return call
+
+
+@pytest.fixture
+def makers(monkeypatch: pytest.MonkeyPatch, toys: Toys) -> list[tuple[Any, ...]]:
+    """Stand-ins for calibration that write files like it does; the list holds what was called."""
+    calls: list[tuple[Any, ...]] = []
+
+    def cast_file(source: Path, target: Path, *, data: str | None = None) -> str:
+        calls.append(("fp16", source, target))
+        toys.derived(source, "fp16")
+        return "agrees well enough"
+
+    def quantize_file(source: Path, target: Path, *, data: str, images: int = 64) -> str:
+        calls.append(("int8", source, target, data, images))
+        toys.derived(source, "int8", noise=150)
+        return "agrees mostly"
+
+    monkeypatch.setattr("calibration.fp16.cast_file", cast_file)
+    monkeypatch.setattr("calibration.int8.quantize_file", quantize_file)
+    return calls

@@ -4,34 +4,19 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from engines import profile, write_engine
+from host_gpu import COMPUTE_MS, COPY_MS, HostGpu, HostTensorRt
 
 import runtime
-from runtime.bench import formats, main
+from runtime.backends.engine_file import EngineFile
+from runtime.backends.tensorrt_engine import TensorRtBackend
+from runtime.bench import main
 
 ROOT = Path(runtime.__file__).resolve().parents[1]
 QUICK = ("--warmUp=0", "--duration=0.02", "--iterations=5", "--threads=1")
-
-
-@pytest.fixture
-def makers(monkeypatch, toys):
-    """Stand-ins for calibration that write files like it does; the list holds what was called."""
-    calls = []
-
-    def cast_file(source, target, *, data=None):
-        calls.append(("fp16", source, target))
-        toys.derived(source, "fp16")
-        return "agrees well enough"
-
-    def quantize_file(source, target, *, data, images=64, method="minmax"):
-        calls.append(("int8", source, target, data, images))
-        toys.derived(source, "int8", noise=150)
-        return "agrees mostly"
-
-    monkeypatch.setattr("calibration.fp16.cast_file", cast_file)
-    monkeypatch.setattr("calibration.int8.quantize_file", quantize_file)
-    return calls
 
 
 def table(text):
@@ -115,18 +100,6 @@ def test_limit_and_percentiles(toys, capsys):
     assert "percentile(90%)" not in text
 
 
-def test_current_files_are_kept_and_outdated_ones_made_again(toys, makers):
-    model = toys.model()
-    files = {name: toys.derived(model, name) for name in ("fp16", "int8")}
-    wanted = {"fp16": True, "int8": True, "calibration_data": None}
-    assert list(formats(model, **wanted).values()) == [model, *files.values()]
-    assert makers == []
-    toys.model(noise=1)  # the model changes: what was made from it is outdated
-    formats(model, **{**wanted, "calibration_data": "scenes::train"})
-    assert [call[0] for call in makers] == ["fp16", "int8"]
-    assert makers[1][1:] == (model, files["int8"], "scenes::train", 64)
-
-
 def test_calib_data_goes_before_data(toys, makers):
     train, data = toys.data("train"), toys.data()
     main([f"--onnx={toys.model()}", "--int8", f"--data={data}", f"--calibData={train}", *QUICK])
@@ -180,3 +153,135 @@ def test_both_ways_to_start(toys, start):
     done = subprocess.run(words, cwd=toys.folder, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert list(table(done.stdout)) == ["FP32"]
+
+
+def test_reports_on_layers_times_and_outputs(toys, capsys, backend_name):
+    model, folder = toys.model(batch="N"), toys.folder
+    names = ("Profile", "LayerInfo", "Output", "Times", "Table")
+    files = {name: folder / f"{name}.json" for name in names}
+    words = [f"--onnx={model}", f"--backend={backend_name}", f"--data={toys.data()}", *QUICK]
+    words += ["--shapes=image:2x48x64x3", "--avgRuns=2", "--dumpProfile", "--dumpLayerInfo"]
+    main([*words, "--verbose", *(f"--export{name}={path}" for name, path in files.items())])
+    text = capsys.readouterr().out
+    for part in ("Trace details", "Explanations of the performance metrics", "End to end"):
+        assert text.count(f"=== {part} ===") == 1
+    assert "Average on 2 runs - Host latency: " in text
+    assert re.search(r"=== Profile \(\d+ iterations \) ===\n   Time\(ms\)     Avg", text)
+    assert "FP32: Layer Information:\n" in text
+
+    content = {name: json.loads(path.read_text()) for name, path in files.items()}
+    count, *layers = content["Profile"]
+    assert count["count"] >= 5
+    assert sum(layer["percentage"] for layer in layers) == pytest.approx(100)
+    assert len(content["LayerInfo"]["Layers"]) > 5
+    (labels,) = content["Output"]
+    assert (labels["name"], labels["dimensions"]) == ("labels", "2x48x64")
+    assert labels["values"] == 2 * toys.stripes().ravel().tolist()  # of the first image
+
+    table_ = content["Table"]
+    (row,) = table_["rows"]
+    assert table_["input"] == [2, 48, 64, 3]
+    assert (row["batch"], row["streams"]) == (2, 1)
+    assert row["fps"] == pytest.approx(2 * row["throughput"])
+    ends = table_["end_to_end"]
+    assert (ends["images"], ends["image_size"]) == (3, [48, 64])
+    assert ends["formats"]["FP32"]["infer"]["median_ms"] > 0
+    assert table_["clocks"]["gpu"] is None
+    assert table_["data_transfers"] is None
+    assert len(content["Times"]) == row["queries"]
+
+
+def test_streams_run_at_once(toys, capsys):
+    out = toys.folder / "bench.json"
+    words = (f"--onnx={toys.model()}", "--infStreams=2", *QUICK, f"--exportTable={out}")
+    main(list(words))
+    assert "* Multiple inference streams are used." in capsys.readouterr().out
+    assert json.loads(out.read_text())["rows"][0]["streams"] == 2
+
+
+def test_shapes_that_the_model_does_not_take(toys, failing):
+    fixed, open_ = f"--onnx={toys.model()}", f"--onnx={toys.model('open.onnx', batch='N')}"
+    assert "--shapes=image:2x48x64x3: the model takes batches of 1" in failing(
+        main, fixed, "--shapes=image:2x48x64x3"
+    )
+    assert "the model takes Nx48x64x3" in failing(main, open_, "--shapes=image:2x4x4x3")
+    assert "write --shapes=image:Nx48x64x3" in failing(main, open_, "--shapes=2")
+    assert not (toys.folder / "open.int8.onnx").exists()
+
+
+@pytest.fixture
+def on_host(tmp_path, monkeypatch):
+    """An engine whose GPU is host memory, which also tells its state."""
+    gpu = HostGpu()
+    engine = write_engine(tmp_path, profiles=(profile(1, 2, 4),))
+    opened = {}
+
+    def load(path, name, *, threads, streams, graphs, libraries):
+        opened.update(graphs=graphs, libraries=libraries)
+        trt = HostTensorRt(gpu, engine.profiles)
+        return TensorRtBackend(EngineFile.read(path), graphs=graphs, cuda=gpu, trt=trt)
+
+    monkeypatch.setattr("runtime.bench.load", load)
+    return SimpleNamespace(gpu=gpu, engine=engine, opened=opened, folder=tmp_path)
+
+
+def gpu_lines(text):
+    names = ("Enqueue Time", "H2D Latency", "GPU Compute Time", "D2H Latency")
+    return {name: float(re.search(rf"^{name}: .* median = ([\d.e-]+) ms", text, re.M)[1])
+            for name in names}  # fmt: skip
+
+
+def test_an_engine_is_timed_stage_by_stage(on_host, capsys):
+    out, times = on_host.folder / "bench.json", on_host.folder / "times.json"
+    engine = f"--loadEngine={on_host.engine.path}"
+    main([engine, *QUICK, f"--exportTable={out}", "--dumpProfile", "--dumpLayerInfo"])
+    text = capsys.readouterr().out
+    lines = gpu_lines(text)
+    assert lines["GPU Compute Time"] == COMPUTE_MS
+    assert lines["H2D Latency"] == lines["D2H Latency"] == 0
+    assert f"GPU latency: {COMPUTE_MS:g} ms" in text
+    assert "Clocks, power, temperature: not available (" in text
+    assert "1.5000       1.5000      75.0   conv" in text
+    assert "FP16: Layer Information:\nconv, image:2x6x8x3" in text  # what it was made for
+    table_ = json.loads(out.read_text())
+    (row,) = table_["rows"]
+    assert (row["median_ms"], row["batch"]) == (COMPUTE_MS, 2)
+    assert table_["data_transfers"] is False
+    assert table_["clocks"]["gpu"]["available"] is False
+
+    words = ("--includeDataTransfers", "--noCudaGraph", "--shapes=image:4x6x8x3")
+    main([engine, *QUICK, *words, f"--exportTimes={times}"])
+    lines = gpu_lines(capsys.readouterr().out)
+    assert lines["H2D Latency"] == COPY_MS
+    assert lines["D2H Latency"] == 2 * COPY_MS
+    assert on_host.opened["graphs"] is False
+    entries = json.loads(times.read_text())
+    assert {entry["latencyMs"] for entry in entries} == {COMPUTE_MS + 3 * COPY_MS}
+
+
+def test_a_shape_that_no_profile_allows(on_host, failing):
+    words = (f"--loadEngine={on_host.engine.path}", *QUICK, "--shapes=image:5x6x8x3")
+    assert "takes batches of 1 to 4 images, got 5" in failing(main, *words)
+
+
+def test_plugin_libraries_must_exist(on_host, failing):
+    words = (f"--loadEngine={on_host.engine.path}", *QUICK, "--dynamicPlugins=gone.so")
+    assert "--dynamicPlugins=gone.so: no such file" in failing(main, *words)
+    there = on_host.folder / "own.so"
+    there.touch()
+    main([*words[:-1], f"--dynamicPlugins={there}"])
+    assert on_host.opened["libraries"] == (there,)
+
+
+def test_nothing_is_overwritten_by_what_fails(toys, failing):
+    model = toys.model()
+    before = model.read_bytes()
+    assert "is the model too" in failing(main, f"--onnx={model}", f"--exportTable={model}")
+    assert model.read_bytes() == before
+    old = toys.folder / "old.json"
+    old.write_text("{}")
+    for name in ("Profile", "LayerInfo", "Output", "Times", "Table"):
+        words = (f"--onnx={model}", "--shapes=nonsense", f"--export{name}={old}")
+        assert "write --shapes=image:1x48x64x3" in failing(main, *words)
+    assert old.read_text() == "{}"
+    assert "--best of trtexec is not taken here" in failing(main, f"--onnx={model}", "--best")

@@ -50,6 +50,19 @@ def test_fp32_alone_is_built_where_nothing_else_is_asked(toys, capsys):
     assert "No engine of" not in capsys.readouterr().out
 
 
+def test_the_engine_that_is_asked_for_goes_where_it_shall(toys, capsys, failing):
+    model, target = toys.model(batch="N"), toys.folder / "own.engine"
+    words = [f"--onnx={model}", "--fp16", f"--saveEngine={target}", *ONLY]
+    main([*words, "--shapes=image:3x48x64x3"])
+    engine = EngineFile.read(target)
+    assert engine.card.precision == "fp16"
+    assert engine.profiles == (Profile(*[(3, *toys.size, 3)] * 3),)
+    assert not model.with_name("model.fp16.rtx.engine").exists()
+    before = target.read_bytes()
+    assert "write --shapes=image:Nx48x64x3" in failing(main, *words, "--shapes=image:3")
+    assert target.read_bytes() == before
+
+
 def test_what_makes_an_engine_outdated(toys, monkeypatch):
     source = toys.model()
     path = source.with_suffix(".fp16.onnx")

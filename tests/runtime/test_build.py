@@ -91,6 +91,25 @@ def test_the_operator_is_a_plugin(half, with_plugin, capsys):
     assert not any("similarity" in node for layer in engine.layers for node in layer.nodes)
 
 
+def test_the_library_may_be_named(half, monkeypatch, capsys):
+    library = tensorrt_plugin.library()
+    monkeypatch.setattr("plugins.library._folders", lambda: iter(()))
+    monkeypatch.delenv("EMCA_PLUGIN", raising=False)
+    main([str(half), RTX, f"--dynamicPlugins={library}", "-o", str(half.with_suffix(".engine"))])
+    assert f"plugin layers: 1 x {OP_TYPE}" in capsys.readouterr().out
+    engine = EngineFile.read(half.with_suffix(".engine"))
+    assert engine.plugins == {OP_TYPE: 1}
+    assert len(engine.settings["libraries"]) == 1
+
+
+def test_the_whole_log_on_request(half, capfd):
+    main([str(half), RTX, "--no-plugin", "--verbose"])
+    loud = capfd.readouterr().err
+    main([str(half), RTX, "--no-plugin"])
+    assert len(loud.splitlines()) > 20
+    assert capfd.readouterr().err == ""
+
+
 def test_the_graph_for_other_builders(half, tmp_path, with_plugin, capsys):
     target = tmp_path / "graph.onnx"
     main([str(half), "--graphOnly", str(target)])

@@ -156,3 +156,22 @@ def test_more_mistakes():
 
 def test_profiles_without_a_parser():
     assert profiles([("--optShapes", spec(2))], OPEN)[0].maximum == shape(2)
+
+
+def test_shapes_alone_stand_for_all_sides():
+    (one,) = profiles([("--shapes", spec(4))], OPEN)
+    assert one == Profile(shape(4), shape(4), shape(4))
+    with pytest.raises(UserError, match="--shapes=x: write --shapes=image:Nx512x1024x3"):
+        profiles([("--shapes", "x")], OPEN)
+
+
+def test_plugin_libraries_are_named_by_their_content(tmp_path):
+    library = tmp_path / "own.so"
+    library.write_bytes(b"one")
+    options = read(f"--dynamicPlugins={library}", f"--dynamicPlugins={library}")
+    assert options.libraries == (library, library)
+    before = options.settings()
+    assert "libraries" not in read().settings()
+    library.write_bytes(b"two")
+    assert options.settings() != before
+    assert "--dynamicPlugins=gone.so: no such file" in refused("--dynamicPlugins=gone.so")

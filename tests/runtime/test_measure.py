@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from runtime.backends import load
+from runtime.backends.base import GpuTrace
 from runtime.measure import ROUNDS, Timing, measure
 
 
@@ -74,3 +75,60 @@ def test_times_a_real_model(toys, backend_name):
     timing = measure({"toy": backend}, IMAGE, warmup_ms=1, duration_s=0.01)["toy"]
     assert len(timing.queries) >= 10
     assert all(0 < end - start < 1000 for start, end in timing.queries)
+
+
+def test_a_batch_is_taken_where_the_model_leaves_it_open():
+    log = []
+    sizes = {"a": (None, 16, 8, 3), "b": (3, 8, 16, 3)}
+    pair = {name: Recorder(name, log, shape=shape) for name, shape in sizes.items()}
+    seen = []
+    for one in pair.values():
+        one.infer = lambda images: seen.append(images.shape)
+    timings = measure(pair, IMAGE, warmup_ms=0, duration_s=0, iterations=1, batch=2)
+    assert set(seen) == {(2, 16, 8, 3), (3, 8, 16, 3)}
+    assert {name: timing.batch for name, timing in timings.items()} == {"a": 2, "b": 3}
+
+
+def test_streams_share_the_wall_time(toys, backend_name):
+    backend = load(toys.model(), backend_name, threads=2, streams=2)
+    timing = measure(
+        {"toy": backend}, IMAGE, warmup_ms=1, duration_s=0.05, streams=2, iterations=20
+    )["toy"]
+    assert timing.streams == 2
+    assert len(timing.queries) >= 20
+    assert timing.throughput == pytest.approx(1000 * len(timing.queries) / timing.wall_ms)
+    # Both worked at the same time: their queries are longer than the time that passed.
+    assert timing.latencies.sum() > 1.2 * timing.wall_ms
+
+
+class OnGpu(Recorder):
+    """Tells stages of 1, 2 and 1 ms."""
+
+    def timed(self, images, *, streams, transfers):
+        self.asked = (len(images), streams, transfers)
+        return self
+
+    def turn(self, least_ms, least_queries, origin):
+        return [
+            GpuTrace(10.0 * n, 10.0 * n + 0.5, *(10.0 * n + k for k in (0, 1, 2, 4, 6, 7)))
+            for n in range(least_queries)
+        ]
+
+    def close(self):
+        self.log.append("closed")
+
+
+def test_stages_are_those_that_the_gpu_tells():
+    gpu = OnGpu("a", [], shape=(2, 8, 12, 3))
+    timing = measure(
+        {"a": gpu}, IMAGE, duration_s=0, iterations=10, streams=3, stages=True, transfers=True
+    )["a"]
+    assert gpu.asked == (2, 3, True)
+    assert gpu.log == ["closed"]
+    assert len(timing.traces) == len(timing.queries) == 10
+    assert (timing.median, timing.percentile(99)) == (4, 4)  # the pauses are not in it
+    assert timing.queries[0] == (0, 7)
+    assert timing.wall_ms == ROUNDS * 17  # two queries a turn
+    plain = OnGpu("a", [])
+    measure({"a": plain}, IMAGE, warmup_ms=0, duration_s=0, iterations=1)
+    assert "a" in plain.log  # from outside, unless asked otherwise

@@ -10,7 +10,7 @@ from segdata.metrics import ConfusionMatrix
 
 def timing(latency, count=10):
     spans = [(latency * n, latency * (n + 1)) for n in range(count)]
-    return Timing(queries=spans, wall_ms=latency * count)
+    return Timing(queries=spans, wall_ms=latency * count, batch=2, streams=3)
 
 
 def accuracy(right, agreement):
@@ -35,6 +35,8 @@ def test_rows_compare_with_the_first(rows, toys):
     assert (first.ratio, second.ratio) == (1, 0.25)
     # 200 batches of two images a second
     assert second.fps == pytest.approx(400)
+    assert second.throughput == pytest.approx(200)
+    assert (second.batch, second.streams) == (2, 3)
     assert second.size_mb == (toys.folder / second.file).stat().st_size / 1e6
     # classes 0 and 1 occur: (0.9 + 0) / 2 and (0.8 + 0) / 2
     assert (first.miou, second.miou) == (pytest.approx(0.45), pytest.approx(0.4))

@@ -86,11 +86,14 @@ def missing(known: dict[str, str]) -> set[str]:
 def test_the_search_finds_what_is_used():
     of_package, of_objects = used_names()
     assert {"Builder", "NetworkDefinitionCreationFlag.STRONGLY_TYPED", "OnnxParser"} <= of_package
+    assert {"IProfiler", "LayerInformationFormat.ONELINE"} <= of_package
     assert {
         *("builder.build_serialized_network", "parser.parse", "config.set_timing_cache"),
         *("inspector.get_engine_information", "registry.all_creators", "creator.plugin_version"),
         *("registry.load_library", "parser_error.desc", "profile.set_shape", "layer.type"),
         *("runtime.deserialize_cuda_engine", "context.execute_async_v3", "engine.num_io_tensors"),
+        *("context.profiler", "context.report_to_profiler", "context.enqueue_emits_profile"),
+        *("engine.create_engine_inspector", "inspector.execution_context"),
     } <= of_objects
 
 
@@ -111,6 +114,8 @@ def test_keywords_exist_in_real_bindings(version):
     assert "ignore_mismatch: bool" in known["IBuilderConfig.set_timing_cache"]
     for part in ("phase_name", "parent_phase", "num_steps"):
         assert part in known["IProgressMonitor.phase_start"]
+    for part in ("layer_name: str", "ms:"):
+        assert part in known["IProfiler.report_layer_time"]
 
 
 def test_every_name_exists_in_tensorrt_rtx():

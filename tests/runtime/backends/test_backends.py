@@ -1,6 +1,8 @@
 """What holds for every backend: tests of `load` and, through it, of the backends' files."""
 
+import json
 import sys
+import threading
 
 import numpy as np
 import onnx
@@ -9,6 +11,7 @@ from engines import write_engine
 
 from runtime import backends
 from runtime.backends import BACKENDS, choose, load
+from runtime.backends.base import by_layer
 from segdata.errors import UserError
 
 
@@ -149,3 +152,53 @@ def test_unknown_backend_names_the_nearest():
 def test_negative_thread_count_is_refused(toys):
     with pytest.raises(UserError, match="-1 threads are too few"):
         load(toys.model(), threads=-1)
+
+
+def test_another_one_runs_beside_the_first(toys, backend_name):
+    backend = load(toys.model(batch="N"), backend_name, threads=2, streams=2)
+    pair = [backend, backend.another()]
+    labels = [toys.stripes(shift=k) for k in range(2)]
+    wrong = []
+
+    def run(k):
+        images = toys.paint(labels[k])[None]
+        wrong.extend(
+            n for n in range(50) if (pair[k].infer(images)["labels"][0] != labels[k]).any()
+        )
+
+    threads = [threading.Thread(target=run, args=(k,)) for k in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_layers_are_timed_run_by_run(toys, backend_name):
+    backend = load(toys.model(), backend_name, threads=1)
+    times = backend.layer_times(toys.paint(toys.stripes())[None], 3)
+    assert times.runs == 3
+    assert {len(ms) for _, ms in times.layers} == {3}
+    assert 0 < sum(sum(ms) for _, ms in times.layers) < 3000
+    assert any("colours" in name or "Conv" in name for name, _ in times.layers)
+    with pytest.raises(UserError, match="takes images of"):
+        backend.layer_times(np.zeros((1, 3, 3, 3), np.uint8), 1)
+
+
+def test_layers_are_told(toys, backend_name):
+    backend = load(toys.model(), backend_name, threads=1)
+    info = backend.layer_info(toys.paint(toys.stripes())[None])
+    kinds = " ".join(layer["LayerType"] for layer in info.layers)
+    assert "Conv" in kinds
+    assert "Constant" not in kinds
+    assert len(info.lines) == len(info.layers)
+    assert "image" in info.bindings
+    assert all(layer["Outputs"] for layer in info.layers)
+    json.dumps(info.layers)
+
+
+def test_layers_of_one_name_stay_apart():
+    runs = [[("a", 1.0), ("b", 2.0), ("a", 3.0)], [("a", 4.0), ("b", 5.0), ("a", 6.0)]]
+    times = by_layer(runs)
+    assert times.runs == 2
+    assert times.layers == [("a", [1.0, 4.0]), ("b", [2.0, 5.0]), ("a", [3.0, 6.0])]

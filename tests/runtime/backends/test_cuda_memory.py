@@ -1,4 +1,5 @@
 import inspect
+import os
 import re
 import sys
 
@@ -172,3 +173,45 @@ def test_a_graph_does_its_work_when_launched(cuda):
         cuda.synchronize(stream)
         assert (back == value).all()
     cuda.destroy_graph(graph)
+
+
+@pytest.mark.parametrize(
+    ("before", "index", "after"),
+    [(None, 2, "2"), ("5,GPU-1a", 1, "GPU-1a"), ("5,3", 0, "5"), (None, None, None)],
+)
+def test_a_gpu_is_chosen_among_those_that_are_visible(monkeypatch, before, index, after):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", before or "")  # put back afterwards
+    if before is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    cuda_memory.choose_gpu(index)
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == after
+
+
+def test_a_gpu_that_is_not_listed(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with pytest.raises(UserError, match=r"--device=2: .*CUDA_VISIBLE_DEVICES=0,1 lists 2"):
+        cuda_memory.choose_gpu(2)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+
+
+@pytest.mark.gpu
+def test_marks_tell_time_and_hold_streams(cuda):
+    assert re.fullmatch(r"[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.\d", cuda.bus_id)
+    first, second = cuda.create_stream(), cuda.create_stream()
+    marks = [cuda.create_event() for _ in range(3)]
+    size = 64 << 20
+    address, array = cuda.allocate(size), cuda.allocate_pinned(size)
+    cuda.record(marks[0], first)
+    cuda.upload(address, array, first)
+    cuda.record(marks[1], first)
+    cuda.hold(second, marks[1])
+    cuda.record(marks[2], second)
+    cuda.wait(marks[2])
+    assert 0.5 < cuda.elapsed_ms(marks[0], marks[1]) < 1000  # 64 MiB over the bus
+    assert cuda.elapsed_ms(marks[1], marks[2]) >= 0
+    for mark in marks:
+        cuda.destroy_event(mark)
+    cuda.free(address)
+    cuda.free_pinned(array)
+    for stream in (first, second):
+        cuda.destroy_stream(stream)
