@@ -26,9 +26,11 @@ class Verb(NamedTuple):
 VERBS = {
     "train": Verb("train.__main__", "train a model from a configuration", "train"),
     "export": Verb("export.to_onnx", "write a checkpoint as model.onnx", "export"),
+    "cast": Verb("calibration.fp16", "make the FP16 file of a model", "cpu"),
     "quantize": Verb("calibration.int8", "make the INT8 file of a model", "cpu"),
     "sensitivity": Verb("calibration.sensitivity", "tell what INT8 costs in each block", "cpu"),
     "search": Verb("calibration.search", "find the fastest INT8/FP16 mix within a budget", "cpu"),
+    "embed": Verb("runtime.embed", "put preprocessing into a model, for images of one size", "cpu"),
     "build": Verb("runtime.build", "build a TensorRT engine of a model", "gpu"),
     "bench": Verb("runtime.bench", "measure speed and accuracy of the number formats", "cpu"),
     "evaluate": Verb("runtime.evaluate", "tell the mIoU of a model on labelled images", "cpu"),
