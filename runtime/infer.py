@@ -1,111 +1,171 @@
-"""Label maps and coloured overlays of any images.
+"""Label maps and coloured overlays of images, videos, cameras and network streams.
 
-python -m runtime.infer MODEL IMAGES… -o DIR
+python -m runtime.infer MODEL SOURCE… -o DIR
 
-IMAGES are files, folders (searched to the bottom) or quoted globs. For each one DIR gets
-NAME.labels.png, one byte a pixel at the size of the image, and NAME.overlay.jpg with a legend.
+SOURCE is any of:
+
+    images and videos   files, folders (searched to the bottom), quoted globs
+    a camera            its number (`0`) or device (`/dev/video0`)
+    a stream            rtsp://…, http://…
+
+An image gives NAME.labels.png, one byte a pixel at its own size, and NAME.overlay.jpg with a
+legend. A video gives NAME.overlay.mp4 and, with --save-labels, NAME.labels/NNNNNN.png for every
+frame. What cannot be read is passed over, named at the end, and makes the exit code 2.
+
+Cameras and streams: the outputs bear the time of the start, frames that come too fast are
+dropped, a lost connection is made anew. Ctrl-C and SIGTERM end a run: what a camera or stream
+gave until then stays, as a video that plays; the unfinished video of a file is removed. q in the
+window of --show ends any video where it is.
 """
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Iterable, Iterator, Sequence
+import math
+import os
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
-from runtime.backends import BACKENDS, load
-from runtime.evaluate import MODEL_HELP, predict
-from segdata.cli import Parser, progress, run
-from segdata.draw import overlay_with_legend
+from runtime.backends import BACKENDS
+from runtime.evaluate import MODEL_HELP
+from runtime.infer_images import label_images
+from runtime.infer_sources import LABELS, OVERLAY, Sources, find_sources, output_names
+from runtime.infer_video import VideoOptions, label_video
+from runtime.segmenter import Segmenter
+from runtime.tiles import parse_tile
+from runtime.video_live import hide_password, open_live
+from runtime.video_sink import Window
+from runtime.video_source import Source, VideoFile
+from segdata.cli import Parser, run
 from segdata.errors import UserError
-from segdata.files import atomic_path
-from segdata.preprocess import read_image
-from segdata.readers import IMAGE_SUFFIXES
 
-LABELS, OVERLAY = ".labels.png", ".overlay.jpg"
+NAMED = 10  # of the sources that failed
 
 
-def find_images(patterns: Iterable[str]) -> list[Path]:
-    """The image files that paths, folders and globs name, each once, in the order given.
-
-    Raises:
-        UserError: a pattern names no image.
-    """
-    found: dict[Path, Path] = {}
-    for pattern in patterns:
-        images = list(_expand(pattern))
-        if not images:
-            kinds = ", ".join(IMAGE_SUFFIXES)
-            what = "no image in this folder" if Path(pattern).is_dir() else "no such image"
-            raise UserError(f"{pattern}: {what}; give files, folders or globs ({kinds})")
-        found.update({path.resolve(): path for path in images if path.resolve() not in found})
-    return list(found.values())
-
-
-def output_names(images: Sequence[Path]) -> list[str]:
-    """A name for each image's outputs: its stem, numbered (`x-2`) where the stem is taken."""
-    taken: dict[str, None] = {}
-    for image in images:
-        name, count = image.stem, 1
-        while name in taken:
-            count += 1
-            name = f"{image.stem}-{count}"
-        taken[name] = None
-    return list(taken)
-
-
-def write_image(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write RGB [H,W,3] or one channel [H,W] in the format of the suffix, whole or not at all."""
-    suffix = path.suffix
-    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
-    data = cv2.imencode(suffix, pixels)[1]
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data.tobytes())
-
-
-def _expand(pattern: str) -> Iterator[Path]:
-    path = Path(pattern).expanduser()
-    if path.is_dir():
-        files = (file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-        own = (LABELS, OVERLAY)  # of an earlier run into the same folder
-        yield from sorted(
-            f for f in files if not f.name.startswith(".") and not f.name.endswith(own)
-        )
-    elif path.exists():
-        yield path
-    else:
-        matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  (absolute globs)
-        yield from (Path(match) for match in matches if Path(match).is_file())
+def make_parser() -> Parser:
+    """The options of the command line; see the top of this file."""
+    parser = Parser(
+        prog="python -m runtime.infer", description="Label images and videos with a model file."
+    )
+    parser.add_argument("model", type=Path, help=MODEL_HELP)
+    parser.add_argument(
+        "sources", nargs="+", metavar="SOURCE", help="files, folders, globs, cameras, addresses"
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--show", action="store_true", help="show the overlays in a window")
+    parser.add_argument(
+        "--save-labels", action="store_true", help="of videos too: one PNG per frame"
+    )
+    parser.add_argument("--tile", metavar="HxW", help="cut larger images into tiles of this size")
+    parser.add_argument(
+        "--overlap", type=int, metavar="N", help="pixels that tiles share (default: a quarter)"
+    )
+    parser.add_argument("--max-frames", type=int, metavar="N", help="label N frames of a video")
+    parser.add_argument("--duration", type=float, metavar="S", help="label S seconds of a video")
+    parser.add_argument(
+        "--reconnect",
+        type=int,
+        default=10,
+        metavar="N",
+        help="tries in a row to find a lost stream again (default: 10)",
+    )
+    parser.add_argument("--backend", default="auto", help=f"auto, {', '.join(BACKENDS)}")
+    parser.add_argument("--threads", type=int, default=0, help="0 = every core")
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
     """The command line; see the top of this file."""
-    parser = Parser(prog="python -m runtime.infer", description="Label images with a model file.")
-    parser.add_argument("model", type=Path, help=MODEL_HELP)
-    parser.add_argument("images", nargs="+", help="files, folders, globs")
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--backend", default="auto", help=f"auto, {', '.join(BACKENDS)}")
-    parser.add_argument("--threads", type=int, default=0, help="0 = every core")
-    args = parser.parse_args(argv)
-    images = find_images(args.images)
-    backend = load(args.model, args.backend, threads=args.threads)
-    card = backend.card
+    args = make_parser().parse_args(argv)
+    tile, overlap = _tiling(args)
+    _check_limits(args)
+    _silence_decoders()
+    sources = find_sources(args.sources)
+    _check_live(sources, args)
     if args.out.exists() and not args.out.is_dir():
         raise UserError(f"{args.out} is a file; give a folder to write to")
-    args.out.mkdir(parents=True, exist_ok=True)
-    names = output_names(images)
-    for path, name in zip(progress(images, desc="labelling"), names, strict=True):
-        image = read_image(path)
-        labels = predict(backend, image)
-        write_image(args.out / f"{name}{LABELS}", labels)
-        picture = overlay_with_legend(image, labels, card.classes, card.palette)
-        write_image(args.out / f"{name}{OVERLAY}", picture)
-    print(
-        f"{len(images)} images labelled on {backend.name}: {args.out}/*.labels.png, *.overlay.jpg"
-    )
+    with ExitStack() as stack:
+        segmenter = Segmenter(
+            args.model, backend=args.backend, threads=args.threads, tile=tile, overlap=overlap
+        )
+        stack.callback(segmenter.close)
+        window = Window(f"{args.model}") if args.show else None
+        if window:
+            stack.callback(window.close)
+        args.out.mkdir(parents=True, exist_ok=True)
+        troubles = _label(segmenter, sources, args, window)
+    if troubles:
+        raise UserError(_summary(troubles, len(sources)))
+
+
+def _label(
+    segmenter: Segmenter, sources: Sources, args: Namespace, window: Window | None
+) -> list[str]:
+    """Label all sources; what is wrong with those that could not be, or not whole."""
+    troubles: list[str] = []
+    if sources.images:
+        done, troubles = label_images(segmenter, sources.images, args.out, window)
+        print(f"{done} images labelled on {segmenter.backend}: {args.out}/*{LABELS}, *{OVERLAY}")
+    openers: list[tuple[str, Callable[[], Source]]] = []
+    for path, name in zip(sources.videos, output_names(sources.videos), strict=True):
+        openers.append((name, partial(VideoFile, path)))
+    for word in sources.live:
+        openers.append(("", partial(open_live, word, args.reconnect)))
+    options = VideoOptions(args.save_labels, args.max_frames, args.duration)
+    for name, open_source in openers:
+        try:
+            source = open_source()
+        except UserError as error:
+            troubles.append(str(error))
+            continue
+        started = time.strftime("%Y%m%d-%H%M%S")
+        stem = args.out / (name or (f"{source.name}-{started}" if source.live else source.name))
+        label_video(segmenter, source, stem, options, window)
+        if source.trouble:
+            troubles.append(source.trouble)
+    return troubles
+
+
+def _tiling(args: Namespace) -> tuple[tuple[int, int] | None, int]:
+    tile = parse_tile(args.tile) if args.tile else None
+    if args.overlap is not None:
+        return tile, args.overlap
+    return tile, min(tile) // 4 if tile else 0
+
+
+def _check_limits(args: Namespace) -> None:
+    if args.max_frames is not None and args.max_frames < 1:
+        raise UserError(f"--max-frames={args.max_frames} leaves no frame; take 1 or more")
+    if args.duration is not None and not (0 < args.duration < math.inf):
+        raise UserError(f"--duration={args.duration:g} is no time; take seconds above 0")
+    if args.reconnect < 0:
+        raise UserError(f"--reconnect={args.reconnect} is no number of tries; take 0 or more")
+
+
+def _check_live(sources: Sources, args: Namespace) -> None:
+    if sources.live and len(sources) > 1 and args.duration is None and args.max_frames is None:
+        raise UserError(
+            f"{hide_password(sources.live[0])} has no end, what else is given would never start; "
+            "run a command for each, or give --duration or --max-frames"
+        )
+
+
+def _silence_decoders() -> None:
+    """Keep what FFmpeg and OpenCV say about every damaged byte off the terminal."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+def _summary(troubles: list[str], count: int) -> str:
+    if count == 1:
+        return troubles[0]
+    more = f"; and {len(troubles) - NAMED} more" if len(troubles) > NAMED else ""
+    return f"{len(troubles)} of {count} sources are damaged: {'; '.join(troubles[:NAMED])}{more}"
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ def colorize(labels: Bytes, palette: Sequence[Colour]) -> Bytes:
     """Label map uint8 [H,W] -> uint8 RGB [H,W,3]; labels beyond the palette (ignore) are black."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(palette)] = palette
-    return table[labels]
+    channels = [cv2.LUT(labels, np.ascontiguousarray(column)) for column in table.T]
+    return np.asarray(cv2.merge(channels), dtype=np.uint8)
 
 
 def overlay(image: Bytes, labels: Bytes, palette: Sequence[Colour], alpha: float = 0.55) -> Bytes:
@@ -26,10 +27,11 @@ def overlay(image: Bytes, labels: Bytes, palette: Sequence[Colour], alpha: float
 
     `alpha` is the weight of the colours, 0..1. Pixels without a class keep the image.
     """
-    blended = cv2.addWeighted(colorize(labels, palette), alpha, image, 1 - alpha, 0)
-    result = np.where((labels < len(palette))[..., None], blended, image)
-    border = _borders(labels)
-    result[border] = (result[border].astype(np.uint16) + 255) // 2
+    result = cv2.addWeighted(colorize(labels, palette), alpha, image, 1 - alpha, 0)
+    cv2.copyTo(image, (labels >= len(palette)).view(np.uint8), result)
+    # (x + 255) // 2: a quarter less than half of 255 rounds down what lies between two integers.
+    light = cv2.convertScaleAbs(result, alpha=0.5, beta=127.25)
+    cv2.copyTo(light, _borders(labels).view(np.uint8), result)
     return np.asarray(result, dtype=np.uint8)
 
 

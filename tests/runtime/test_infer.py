@@ -1,41 +1,33 @@
-from pathlib import Path
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import cv2
 import numpy as np
 import pytest
 from engines import write_engine
+from videos import damage, mjpeg_camera, read_video, write_video
 
-from runtime.infer import find_images, main, output_names
+from runtime import Segmenter
+from runtime.infer import main
+from segdata.draw import overlay
 from segdata.errors import UserError
 from segdata.preprocess import read_image, read_label
 
 
-def test_files_folders_and_globs_each_once(toys):
-    for name in ("a/1.png", "a/b/2.png", "a/3.png", "c.png"):
-        toys.picture(name, toys.stripes())
-    (toys.folder / "a" / "notes.txt").touch()
-    folder, single = toys.folder / "a", toys.folder / "c.png"
-    found = find_images([str(single), str(folder), f"{toys.folder}/*.png", f"{folder}/**/2*"])
-    names = [path.relative_to(toys.folder).as_posix() for path in found]
-    assert names == ["c.png", "a/1.png", "a/3.png", "a/b/2.png"]
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    monkeypatch.setenv("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
-def test_results_of_an_earlier_run_are_no_input(toys):
-    toys.picture("a.png", toys.stripes())
-    main([str(toys.model()), str(toys.folder), "-o", str(toys.folder)])
-    assert [path.name for path in find_images([str(toys.folder)])] == ["a.png"]
-
-
-@pytest.mark.parametrize(("pattern", "message"), [("gone.png", "no such"), ("*.gif", "no such")])
-def test_missing_images_are_named(toys, pattern, message):
-    with pytest.raises(UserError, match=message) as error:
-        find_images([str(toys.folder / pattern)])
-    assert pattern in str(error.value)
-
-
-def test_output_names_never_repeat():
-    paths = [Path(p) for p in ("a/x.png", "b/x.jpg", "x-2.png", "y.png", "c/x.png")]
-    assert output_names(paths) == ["x", "x-2", "x-2-2", "y", "x-3"]
+def clip(toys, name="clip.mp4", count=30, size=(96, 128)):
+    """A video of moving stripes, a multiple of the model's input in size."""
+    frames = [toys.paint(toys.stripes(size, shift=index // 4)) for index in range(count)]
+    return write_video(toys.folder / name, frames)
 
 
 def test_writes_labels_and_overlay_at_source_size(toys, backend_name, capsys):
@@ -83,7 +75,7 @@ def test_bad_input_is_one_line_and_leaves_files_alone(toys, failing):
     assert "gone.jpg: no such image" in failing(main, model, toys.folder / "gone.jpg", "-o", out)
     empty = toys.folder / "empty"
     empty.mkdir()
-    assert "empty: no image in this folder" in failing(main, model, empty, "-o", out)
+    assert "empty: no image or video in this folder" in failing(main, model, empty, "-o", out)
     assert "gone.onnx: cannot read" in failing(main, toys.folder / "gone.onnx", image, "-o", out)
     assert "a.png is a file; give a folder" in failing(main, model, image, "-o", image)
     engine = write_engine(toys.folder).path
@@ -94,3 +86,174 @@ def test_bad_input_is_one_line_and_leaves_files_alone(toys, failing):
     assert "a.png" in failing(main, model, image, "-o", image / "below")
     assert 'did you mean "--backend"?' in failing(main, model, image, "-o", out, "--backnd=auto")
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_damaged_image_does_not_stop_the_others(toys, failing):
+    folder = toys.folder / "in"
+    for index in range(5):
+        toys.picture(f"in/{index}.png", toys.stripes(shift=index))
+    (folder / "2.png").write_bytes((folder / "2.png").read_bytes()[:100])
+    (folder / "4.png").write_bytes(b"")
+    out = toys.folder / "out"
+    said = failing(main, toys.model(), folder, "-o", out)
+    assert said.startswith("error: 2 of 5 sources are damaged: ")
+    assert f"{folder}/2.png: not a readable image" in said
+    assert f"{folder}/4.png" in said
+    assert sorted(path.name for path in out.iterdir()) == [
+        f"{index}.{kind}" for index in (0, 1, 3) for kind in ("labels.png", "overlay.jpg")
+    ]
+    for index in (0, 1, 3):
+        np.testing.assert_array_equal(
+            read_label(out / f"{index}.labels.png"), toys.stripes(shift=index)
+        )
+
+
+def test_tiles_are_those_of_the_segmenter(toys):
+    image = toys.picture("a.png", toys.stripes((100, 150)))
+    out, model = toys.folder / "out", toys.model()
+    main([str(model), str(image), "-o", str(out), "--tile=48x64", "--overlap=8"])
+    expected = Segmenter(model, tile=(48, 64), overlap=8)(image)
+    np.testing.assert_array_equal(read_label(out / "a.labels.png"), expected)
+    assert (expected == toys.stripes((100, 150))).all()
+
+
+def test_a_video_gives_an_overlay_and_labels_of_every_frame(toys, backend_name, capsys):
+    path, model, out = clip(toys), toys.model(), toys.folder / "out"
+    main([str(model), str(path), "-o", str(out), "--save-labels", "--backend", backend_name])
+    said = capsys.readouterr()
+    assert f"{path}: 30 frames in " in said.out
+    assert f" FPS) on {backend_name}: {out}/clip.overlay.mp4\n" in said.out
+    assert said.err == ""
+    assert sorted(file.name for file in out.iterdir()) == ["clip.labels", "clip.overlay.mp4"]
+    sources, overlays = read_video(path), read_video(out / "clip.overlay.mp4")
+    labels = sorted((out / "clip.labels").iterdir())
+    assert [file.name for file in labels] == [f"{index:06d}.png" for index in range(30)]
+    segmenter = Segmenter(model, backend=backend_name)
+    assert len(overlays) == 30
+    for source, picture, file in zip(sources, overlays, labels, strict=True):
+        expected = segmenter(source)
+        np.testing.assert_array_equal(read_label(file), expected)
+        drawn = overlay(source, expected, toys.palette).astype(int)
+        assert np.abs(drawn - picture).mean() < 9  # the codec's loss
+
+
+def test_a_second_run_leaves_no_label_of_the_first(toys):
+    path, model, out = clip(toys), toys.model(), toys.folder / "out"
+    words = [str(model), str(path), "-o", str(out), "--save-labels"]
+    main([*words, "--max-frames=9"])
+    main([*words, "--duration=0.3"])  # at 20 FPS
+    assert len(list((out / "clip.labels").iterdir())) == 6
+    assert len(read_video(out / "clip.overlay.mp4")) == 6
+
+
+def test_damaged_videos_are_named_and_the_rest_is_done(toys, failing):
+    whole = clip(toys, count=60)
+    rng = np.random.default_rng(0)
+    noisy = [rng.integers(0, 256, (48, 64, 3), np.uint8) for _ in range(60)]
+    bad = damage(write_video(toys.folder / "noisy.mp4", noisy), toys.folder / "bad.mp4")
+    text = toys.folder / "text.avi"
+    text.write_text("no video")
+    out = toys.folder / "out"
+    said = failing(main, toys.model(), text, bad, whole, "-o", out)
+    assert said.startswith("error: 2 of 3 sources are damaged: ")
+    assert "text.avi: not a readable video" in said
+    assert "bad.mp4: " in said
+    assert " frames are damaged or missing" in said
+    assert len(read_video(out / "clip.overlay.mp4")) == 60
+    assert 10 < len(read_video(out / "bad.overlay.mp4")) < 60
+    assert len(list(out.iterdir())) == 2
+
+
+def test_a_stream_is_found_again_and_ends_with_its_tries(toys, monkeypatch, capsys):
+    monkeypatch.setattr("runtime.video_live.FIRST_WAIT_S", 0.02)
+    image = toys.paint(toys.stripes((96, 128)))
+    out = toys.folder / "out"
+    with mjpeg_camera(image, [20, 20], pause=0.03) as camera:
+        words = [str(toys.model()), camera.address, "-o", str(out), "--reconnect=2"]
+        with pytest.raises(UserError, match=r"/yard: lost, and not back after 2 tries$") as error:
+            main(words)
+    said = capsys.readouterr().out
+    assert "1 reconnected" in said
+    assert "secret" not in said + str(error.value)
+    (video,) = out.iterdir()
+    assert video.name.startswith("127.0.0.1-yard-2")
+    assert video.name.endswith(".overlay.mp4")
+    frames = read_video(video)
+    # 40 images in about 1.2 s, and a stream that states 25 FPS: the speed of life
+    assert 20 <= len(frames) <= 60
+    assert np.abs(frames[5].astype(int) - image).mean() < 25
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_stream_is_kept_and_plays(toys, number):
+    out = toys.folder / "out"
+    image = toys.paint(toys.stripes((96, 128)))
+    with mjpeg_camera(image, [2000]) as camera:
+        code, said = interrupt(toys, camera.address, out, number)
+    assert code == (143 if number == signal.SIGTERM else 130), said
+    (video,) = out.iterdir()
+    assert len(read_video(video)) >= 10
+    assert str(video) in said
+
+
+def test_the_half_video_of_an_interrupted_file_is_removed(toys):
+    out = toys.folder / "out"
+    path = clip(toys, count=2000)
+    code, _ = interrupt(toys, str(path), out, signal.SIGTERM)
+    assert code == 143
+    assert list(out.iterdir()) == []
+
+
+def interrupt(toys, source, out, number):
+    """Start a run, signal it once the video grows; its exit code and what it said."""
+    words = [sys.executable, "-m", "runtime.infer", str(toys.model()), source, "-o", str(out)]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
+    deadline = time.monotonic() + 60
+    while not any(out.glob(".*.part.mp4")) and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+    time.sleep(0.8)
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=30)
+    return process.returncode, said
+
+
+def test_bad_options_are_one_line(toys, failing):
+    model, image, out = toys.model(), toys.picture("a.png", toys.stripes()), toys.folder / "out"
+
+    def said(*words):
+        return failing(main, model, *words, "-o", out)
+
+    assert "--tile 48: write HEIGHTxWIDTH" in said(image, "--tile=48")
+    assert "overlap of 48 does not go" in said(image, "--tile=48x64", "--overlap=48")
+    assert "overlap of 8 needs tiles" in said(image, "--overlap=8")
+    assert "--max-frames=0 leaves no frame" in said(image, "--max-frames=0")
+    assert "--duration=-1 is no time" in said(image, "--duration=-1")
+    assert "--duration=nan is no time" in said(image, "--duration=nan")
+    assert "--reconnect=-1 is no number" in said(image, "--reconnect=-1")
+    assert "camera 97: cannot open it" in said("97")
+    assert "no stream there" in said("rtsp://127.0.0.1:9/a")
+    assert 'did you mean "rtsp"' in said("rstp://127.0.0.1:9/a")
+    assert "97 has no end" in said("97", image)
+    assert not out.exists() or not list(out.iterdir())
+
+
+def test_a_disk_that_takes_no_more_is_one_line_and_keeps_what_is_done(toys):
+    for index in range(3):
+        toys.picture(f"in/{index}.png", toys.stripes(shift=index))
+    path, out = clip(toys, count=300), toys.folder / "out"
+    code = f"""
+import resource
+from runtime.infer import main
+from segdata.cli import run
+resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+run(main, [{str(toys.model())!r}, {str(toys.folder / "in")!r}, {str(path)!r}, "-o", {str(out)!r}])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "clip.overlay.mp4: could not be written to its end; is the disk full?" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert len(list(out.iterdir())) == 6  # of the images

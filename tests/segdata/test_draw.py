@@ -26,6 +26,27 @@ def test_overlay_blends_inside_keeps_void_and_marks_borders() -> None:
     assert (image == 100).all()
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (37, 50)])
+@pytest.mark.parametrize("alpha", [0, 0.3, 0.55, 1])
+def test_overlay_is_what_its_formula_says(
+    rng: np.random.Generator, size: tuple[int, int], alpha: float
+) -> None:
+    image = rng.integers(0, 256, (*size, 3), np.uint8)
+    labels = rng.integers(0, 14, size, np.uint8)
+    labels[labels > 11] = 255
+    palette = np.zeros((256, 3))
+    palette[:11] = CAMVID.palette
+    blended = np.rint(alpha * palette[labels] + (1 - alpha) * image)
+    expected = np.where((labels < 11)[..., None], blended, image)
+    border = np.zeros(size, bool)
+    border[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    border[1:] |= labels[1:] != labels[:-1]
+    expected = np.where(border[..., None], (expected + 255) // 2, expected)
+    difference = overlay(image, labels, CAMVID.palette, alpha) - expected
+    assert np.abs(difference).max() <= (0 if alpha in (0, 1) else 1)  # rounding of halves
+    assert (difference == 0).mean() > 0.98
+
+
 def test_the_legend_shows_the_colours_present_and_no_others() -> None:
     present = [0, 3, 255]
     strip = legend(CAMVID.classes, CAMVID.palette, present, 300, 14)

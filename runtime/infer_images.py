@@ -1,0 +1,73 @@
+"""Label maps and overlays of image files; reading, labelling and writing overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.infer_sources import LABELS, OVERLAY, output_names
+from runtime.pipeline import Ahead, Behind
+from runtime.segmenter import Segmenter
+from runtime.video_sink import Window
+from segdata.cli import progress
+from segdata.draw import overlay, overlay_with_legend
+from segdata.errors import UserError
+from segdata.files import atomic_path
+from segdata.preprocess import read_image
+
+Pixels = NDArray[np.uint8]
+
+
+def label_images(
+    segmenter: Segmenter, images: Sequence[Path], out: Path, window: Window | None = None
+) -> tuple[int, list[str]]:
+    """Write NAME.labels.png and NAME.overlay.jpg below `out` for every image that can be read.
+
+    Args:
+        window: show each overlay and wait for a key; q ends the run.
+
+    Returns:
+        How many were labelled, and what is wrong with the others, one line each.
+    """
+    done, troubles = 0, list[str]()
+    names = output_names(images)
+
+    def write(item: tuple[str, Pixels, Pixels]) -> None:
+        name, image, labels = item
+        picture = overlay_with_legend(image, labels, segmenter.classes, segmenter.palette)
+        write_image(out / f"{name}{LABELS}", labels)
+        write_image(out / f"{name}{OVERLAY}", picture)
+
+    with Ahead(_read(images)) as pixels, Behind(write) as writer:
+        items = zip(progress(pixels, desc="labelling", total=len(images)), names, strict=True)
+        for image, name in items:
+            if isinstance(image, UserError):
+                troubles.append(str(image))
+                continue
+            labels = segmenter(image)
+            writer.put((name, image, labels))
+            done += 1
+            if window and not window.show(overlay(image, labels, segmenter.palette), wait=True):
+                break
+    return done, troubles
+
+
+def write_image(path: Path, image: Pixels) -> None:
+    """Write RGB [H,W,3] or one channel [H,W] in the format of the suffix, whole or not at all."""
+    suffix = path.suffix
+    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    data = cv2.imencode(suffix, pixels)[1]
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.tobytes())
+
+
+def _read(images: Sequence[Path]) -> Iterator[Pixels | UserError]:
+    for path in images:
+        try:
+            yield read_image(path)
+        except UserError as error:  # of one among thousands, perhaps
+            yield error

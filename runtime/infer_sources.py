@@ -1,0 +1,108 @@
+"""What the words on the command line name: images, video files, cameras and streams."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runtime.video_live import is_live
+from runtime.video_source import VIDEO_SUFFIXES
+from segdata.errors import UserError
+from segdata.readers import IMAGE_SUFFIXES
+
+LABELS, OVERLAY, VIDEO_OVERLAY = ".labels.png", ".overlay.jpg", ".overlay.mp4"
+LABEL_FOLDER = ".labels"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What was found, each once and in the order given.
+
+    Attributes:
+        images, videos: files.
+        live: indices and devices of cameras, addresses of streams.
+    """
+
+    images: list[Path] = field(default_factory=list)
+    videos: list[Path] = field(default_factory=list)
+    live: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.images) + len(self.videos) + len(self.live)
+
+
+def find_sources(words: Iterable[str]) -> Sources:
+    """Sort paths, folders, globs, camera indices and addresses.
+
+    A number is a camera; a file or folder of that name is given as `./0`.
+
+    Raises:
+        UserError: a word names nothing.
+    """
+    found = Sources()
+    seen: set[Path] = set()
+    for word in words:
+        if is_live(word):
+            if word not in found.live:
+                found.live.append(word)
+            continue
+        files = list(_expand(word))
+        if not files:
+            raise _nothing(word)
+        for file in files:
+            if file.resolve() not in seen:
+                seen.add(file.resolve())
+                (found.videos if _is_video(file) else found.images).append(file)
+    return found
+
+
+def output_names(files: Sequence[Path]) -> list[str]:
+    """A name for each file's outputs: its stem, numbered (`x-2`) where the stem is taken."""
+    taken: dict[str, None] = {}
+    for file in files:
+        name, count = file.stem, 1
+        while name in taken:
+            count += 1
+            name = f"{file.stem}-{count}"
+        taken[name] = None
+    return list(taken)
+
+
+def _expand(word: str) -> Iterator[Path]:
+    path = Path(word).expanduser()
+    if path.is_dir():
+        files = (file for file in path.rglob("*") if _is_image(file) or _is_video(file))
+        yield from sorted(f for f in files if not f.name.startswith(".") and not _is_output(f))
+    elif path.exists():
+        yield path
+    else:
+        matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  (absolute globs)
+        yield from (Path(match) for match in matches if Path(match).is_file())
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _is_video(file: Path) -> bool:
+    return file.suffix.lower() in VIDEO_SUFFIXES
+
+
+def _is_output(file: Path) -> bool:
+    """Whether an earlier run into the same folder left it."""
+    return file.name.endswith((LABELS, OVERLAY, VIDEO_OVERLAY)) or file.parent.name.endswith(
+        LABEL_FOLDER
+    )
+
+
+def _nothing(word: str) -> UserError:
+    if word.startswith("/dev/"):
+        return UserError(f"{word}: no such camera; check that it is plugged in")
+    kinds = ", ".join((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
+    if Path(word).is_dir():
+        return UserError(f"{word}: no image or video in this folder; known are {kinds}")
+    return UserError(
+        f"{word}: no such image or video; give files, folders, globs, camera numbers or addresses"
+    )

@@ -1,0 +1,186 @@
+"""Overlays of one video, camera or stream: decoding, inference and encoding overlap.
+
+A file's frames are all labelled, at whatever speed. A live source does not wait: frames that come
+faster than the model labels them are dropped, so that what is labelled is never old, and the
+overlay shows the one before in their place, so that it plays at the speed of life.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.infer_images import write_image
+from runtime.infer_sources import LABEL_FOLDER, VIDEO_OVERLAY
+from runtime.pipeline import Ahead, Behind
+from runtime.segmenter import Segmenter
+from runtime.video_sink import VideoWriter, Window, video_file
+from runtime.video_source import Frame, Source, now
+from segdata.cli import progress
+from segdata.draw import overlay
+from segdata.readers import LABEL_SUFFIX
+
+Labelled = tuple[Frame, NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """What is wanted of a video.
+
+    Attributes:
+        save_labels: also one PNG per frame.
+        max_frames: label no more than so many.
+        duration: stop after so many seconds of the video.
+    """
+
+    save_labels: bool = False
+    max_frames: int | None = None
+    duration: float | None = None
+
+
+def label_video(
+    segmenter: Segmenter,
+    source: Source,
+    stem: Path,
+    options: VideoOptions,
+    window: Window | None = None,
+) -> None:
+    """Write `stem`.overlay.mp4 and, if wanted, `stem`.labels/NNNNNN.png; say so in a line.
+
+    What a live source gave until an interruption is kept, as a whole file.
+
+    Args:
+        window: show the overlays; q ends the run as the end of the source does.
+
+    Raises:
+        UserError: no frame at all, or the output cannot be written.
+    """
+    path = stem.with_name(stem.name + VIDEO_OVERLAY)
+    tally = _Tally(source, path, segmenter.backend)
+    try:
+        with ExitStack() as stack:
+            writer = stack.enter_context(video_file(path, source.fps, keep=source.live))
+            folder = stem.with_name(stem.name + LABEL_FOLDER) if options.save_labels else None
+            sink = _Sink(writer, segmenter, source, folder)
+            stack.enter_context(_timer(options.duration if source.live else None, source.stop))
+            frames = stack.enter_context(Ahead(source.frames(), newest=source.live))
+            stack.callback(source.stop)
+            behind = stack.enter_context(Behind(sink.write))
+            total = min(filter(None, (source.count, options.max_frames)), default=None)
+            wanted = _limited(frames, options)
+            for frame in progress(wanted, desc=source.title, total=total):
+                behind.put((frame, segmenter(frame.image)))
+                tally.frames, tally.dropped = tally.frames + 1, frames.dropped
+                if window and sink.latest is not None and not window.show(sink.latest):
+                    break
+    except BaseException:
+        if source.live and path.exists():
+            print(tally.line())
+        raise
+    print(tally.line())
+
+
+class _Sink:
+    """Draws and writes what was labelled.
+
+    Attributes:
+        latest: the overlay written last.
+    """
+
+    def __init__(
+        self, writer: VideoWriter, segmenter: Segmenter, source: Source, folder: Path | None
+    ) -> None:
+        self._writer, self._source, self._folder = writer, source, folder
+        self._palette = segmenter.palette
+        self._start: float | None = None
+        self.latest: NDArray[np.uint8] | None = None
+
+    def write(self, item: Labelled) -> None:
+        frame, labels = item
+        if self._folder is not None:
+            if self._start is None:
+                _remove_labels(self._folder)
+            write_image(self._folder / f"{frame.index:06d}{LABEL_SUFFIX}", labels)
+        picture = overlay(frame.image, labels, self._palette)
+        self._writer.write(picture, self._times(frame))
+        self.latest = picture
+
+    def _times(self, frame: Frame) -> int:
+        """How often a picture is written so that a live source plays at the speed of life."""
+        if self._start is None:
+            self._start = frame.at
+        if not self._source.live:
+            return 1
+        due = (frame.at - self._start) * self._source.fps + 1 - self._writer.frames
+        if due > self._source.fps:  # lost for more than a second: no film of a standstill
+            self._start += (due - 1) / self._source.fps
+            due = 1
+        return max(0, round(due))
+
+
+@dataclass
+class _Tally:
+    """What came of a source, for the line at the end."""
+
+    source: Source
+    path: Path
+    backend: str
+    frames: int = 0
+    dropped: int = 0
+
+    def __post_init__(self) -> None:
+        self._start = now()
+
+    def line(self) -> str:
+        """`clip.mp4: 300 frames in 12.0 s (25.0 FPS) on openvino: out/clip.overlay.mp4; …`."""
+        seconds = now() - self._start
+        notes = {
+            "damaged": self.source.damaged,
+            "dropped": self.dropped,
+            "reconnected": self.source.reconnects,
+        }
+        return "; ".join(
+            [
+                f"{self.source.title}: {self.frames} frames in {seconds:.1f} s "
+                f"({self.frames / seconds:.1f} FPS) on {self.backend}: {self.path}",
+                *(f"{count} {what}" for what, count in notes.items() if count),
+            ]
+        )
+
+
+def _limited(frames: Iterable[Frame], options: VideoOptions) -> Iterator[Frame]:
+    """The frames up to the limit of time or number."""
+    start: float | None = None
+    for count, frame in enumerate(frames, 1):
+        start = frame.at if start is None else start
+        if options.duration is not None and frame.at - start >= options.duration:
+            return
+        yield frame
+        if count == options.max_frames:
+            return
+
+
+@contextmanager
+def _timer(seconds: float | None, function: Callable[[], None]) -> Iterator[None]:
+    """Call the function so many seconds from now, unless the block ends before."""
+    timer = threading.Timer(seconds or 0, function)
+    timer.daemon = True
+    if seconds is not None:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _remove_labels(folder: Path) -> None:
+    """Remove an earlier run's label maps, which might be more than this one's."""
+    for file in folder.glob(f"*{LABEL_SUFFIX}"):
+        if file.stem.isdecimal():
+            file.unlink()

@@ -1,0 +1,174 @@
+"""Stages that overlap: one thread makes items while another uses earlier ones, few at a time.
+
+with Ahead(decode()) as frames, Behind(encode) as out:
+    for frame in frames:
+        out.put(infer(frame))
+
+What a stage raises ends the block, in the thread of the caller.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+DEPTH = 2
+# What a thread that waits for a camera or a connection may take to notice the end. Beyond that it
+# is left behind; as a daemon it does not keep the process.
+GRACE_S = 3.0
+
+
+class _Channel(Generic[T]):
+    """A queue of at most `depth` items between two threads, either of which may end it.
+
+    Attributes:
+        dropped: items that `put` took out again because newer ones came.
+    """
+
+    def __init__(self, depth: int, newest: bool = False) -> None:
+        self._items: deque[T] = deque()
+        self._depth, self._newest = depth, newest
+        self._changed = threading.Condition()
+        self._ended = False
+        self.dropped = 0
+
+    def put(self, item: T) -> bool:
+        """Wait for room, or with `newest` drop the oldest item; False once the channel ended."""
+        with self._changed:
+            if not self._newest:
+                self._changed.wait_for(lambda: len(self._items) < self._depth or self._ended)
+            elif len(self._items) == self._depth:
+                self._items.popleft()
+                self.dropped += 1
+            if self._ended:
+                return False
+            self._items.append(item)
+            self._changed.notify_all()
+            return True
+
+    def get(self) -> T:
+        """Wait for the next item; StopIteration when the channel ended and is empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._ended)
+            if not self._items:
+                raise StopIteration
+            item = self._items.popleft()
+            self._changed.notify_all()
+            return item
+
+    def end(self, *, discard: bool = False) -> None:
+        """Take no more items; with `discard` forget those that wait."""
+        with self._changed:
+            self._ended = True
+            if discard:
+                self._items.clear()
+            self._changed.notify_all()
+
+
+class Ahead(Generic[T]):
+    """Iterates over what `items` yields; a thread fetches the next ones meanwhile.
+
+    Attributes:
+        dropped: items that were never seen, see `newest`.
+    """
+
+    def __init__(self, items: Iterable[T], *, depth: int = DEPTH, newest: bool = False) -> None:
+        """Start the thread.
+
+        Args:
+            depth: how many items may wait.
+            newest: for what does not wait, such as a camera: rather than `items`, drop the oldest.
+        """
+        self._items = items
+        self._channel: _Channel[T] = _Channel(depth, newest)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        return self._channel.dropped
+
+    def __iter__(self) -> Ahead[T]:
+        return self
+
+    def __next__(self) -> T:
+        try:
+            return self._channel.get()
+        except StopIteration:
+            if self._error:
+                raise self._error from None
+            raise
+
+    def __enter__(self) -> Ahead[T]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._channel.end(discard=True)
+        self._thread.join(GRACE_S)
+
+    def _run(self) -> None:
+        try:
+            for item in self._items:
+                if not self._channel.put(item):
+                    break
+        except BaseException as error:  # raised again where the items are used
+            self._error = error
+        finally:
+            self._channel.end()
+
+
+class Behind(Generic[T]):
+    """Hands items to `use` in a thread of its own; at the end of the block all are used.
+
+    When the block fails, those that were put are used nevertheless.
+    """
+
+    def __init__(self, use: Callable[[T], None], *, depth: int = DEPTH) -> None:
+        """Start the thread; `depth` items may wait."""
+        self._use = use
+        self._channel: _Channel[T] = _Channel(depth)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def put(self, item: T) -> None:
+        """Wait for room; raises what `use` raised for an earlier item."""
+        if not self._channel.put(item) and self._error:
+            raise self._error
+
+    def __enter__(self) -> Behind[T]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._channel.end()
+        self._thread.join()
+        if self._error and error is None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            while True:
+                try:
+                    item = self._channel.get()
+                except StopIteration:
+                    return
+                self._use(item)
+        except BaseException as error:  # raised again where the items come from
+            self._error = error
+            self._channel.end(discard=True)

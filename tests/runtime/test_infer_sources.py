@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runtime.infer_sources import find_sources, output_names
+from segdata.errors import UserError
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/1.png", "a/b/2.JPG", "a/3.png", "c.png", "a/v.mp4", "a/notes.txt", "0"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    return tmp_path
+
+
+def test_files_folders_and_globs_each_once(tree):
+    found = find_sources(["c.png", "a", "*.png", f"{tree}/a/**/2*", "a/b/2.JPG"])
+    assert [path.as_posix() for path in found.images] == [
+        "c.png",
+        "a/1.png",
+        "a/3.png",
+        "a/b/2.JPG",
+    ]
+    assert [path.as_posix() for path in found.videos] == ["a/v.mp4"]
+    assert len(found) == 5
+
+
+def test_results_of_an_earlier_run_are_no_input(tree):
+    for name in ("1.labels.png", "1.overlay.jpg", "v.overlay.mp4", "v.labels/000000.png"):
+        Path("a", name).parent.mkdir(exist_ok=True)
+        Path("a", name).touch()
+    Path("a/.hidden.png").touch()
+    assert len(find_sources(["a"])) == 4
+
+
+def test_numbers_and_addresses_are_live(tree):
+    found = find_sources(["0", "rtsp://camera/1", "0", "/dev/null"])
+    assert found.live == ["0", "rtsp://camera/1", "/dev/null"]
+    assert [path.name for path in find_sources(["./0"]).images] == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("gone.png", r"^gone\.png: no such image or video; give files"),
+        ("*.gif", r"^\*\.gif: no such image"),
+        ("/dev/video97", "no such camera"),
+        ("empty", r"empty: no image or video in this folder; known are \.jpg"),
+    ],
+)
+def test_what_names_nothing_is_said(tree, word, message):
+    Path("empty").mkdir()
+    with pytest.raises(UserError, match=message):
+        find_sources(["c.png", word])
+
+
+def test_output_names_never_repeat():
+    paths = [Path(p) for p in ("a/x.png", "b/x.jpg", "x-2.png", "y.png", "c/x.png")]
+    assert output_names(paths) == ["x", "x-2", "x-2-2", "y", "x-3"]

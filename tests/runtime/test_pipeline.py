@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from runtime.pipeline import Ahead, Behind
+
+
+def test_items_arrive_in_order_and_made_in_another_thread():
+    makers = set()
+
+    def make():
+        for index in range(50):
+            makers.add(threading.get_ident())
+            yield index
+
+    with Ahead(make()) as items:
+        assert list(items) == list(range(50))
+    assert makers.isdisjoint({threading.get_ident()})
+    assert len(makers) == 1
+
+
+def test_no_more_than_the_depth_wait():
+    made = 0
+
+    def make():
+        nonlocal made
+        for index in range(100):
+            made += 1
+            yield index
+
+    with Ahead(make(), depth=3) as items:
+        next(items)
+        time.sleep(0.1)
+        assert made <= 5  # one used, three waiting, one at the door
+        assert items.dropped == 0
+    time.sleep(0.05)
+    assert made <= 5  # and none after the end
+
+
+def test_newest_drops_old_items_and_counts_them():
+    made = threading.Event()
+
+    def make():
+        yield from range(100)
+        made.set()
+
+    with Ahead(make(), depth=2, newest=True) as items:
+        assert made.wait(5)
+        assert list(items) == [98, 99]
+        assert items.dropped == 98
+
+
+def test_what_a_maker_raises_comes_after_its_items():
+    def make():
+        yield 1
+        raise ValueError("broken")
+
+    with Ahead(make()) as items:
+        assert next(items) == 1
+        with pytest.raises(ValueError, match="broken"):
+            next(items)
+
+
+def test_leaving_early_ends_a_maker_that_waits_for_room():
+    ended = threading.Event()
+
+    def make():
+        try:
+            while True:
+                yield 0
+        finally:
+            ended.set()
+
+    with Ahead(make()) as items:
+        next(items)
+    del items
+    assert ended.wait(5)
+
+
+def test_all_that_was_put_is_used_at_the_end():
+    used = []
+
+    def use(item):
+        time.sleep(0.005)
+        used.append(item)
+
+    with Behind(use) as behind:
+        for index in range(20):
+            behind.put(index)
+    assert used == list(range(20))
+
+
+def test_what_was_put_is_used_although_the_block_fails():
+    used = []
+
+    def fail():
+        with Behind(used.append) as behind:
+            behind.put(1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert used == [1]
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_what_a_user_raises_reaches_the_caller(count):
+    def use(item):
+        raise OSError("disk full")
+
+    def put_all():
+        with Behind(use) as behind:
+            for index in range(count):
+                behind.put(index)
+
+    with pytest.raises(OSError, match="disk full"):
+        put_all()
+
+
+def test_stages_overlap():
+    def make():
+        for index in range(10):
+            time.sleep(0.02)
+            yield index
+
+    start = time.monotonic()
+    with Ahead(make()) as items, Behind(lambda _: time.sleep(0.02)) as behind:
+        for item in items:
+            time.sleep(0.02)
+            behind.put(item)
+    assert time.monotonic() - start < 0.5  # one after the other takes 0.6 s

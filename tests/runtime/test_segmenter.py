@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from engines import write_engine
+
+import runtime
+from runtime.backends import load
+from runtime.evaluate import predict
+from runtime.tiles import Tiling, predict_tiled
+from segdata.errors import UserError
+
+
+def test_an_image_and_its_file_give_the_labels_of_predict(toys, backend_name):
+    labels = np.repeat(np.repeat(toys.stripes(), 2, 0), 2, 1)
+    path = toys.picture("a.png", labels)
+    model = toys.model()
+    with runtime.Segmenter(model, backend=backend_name) as segmenter:
+        assert segmenter.classes == toys.classes
+        assert segmenter.palette == toys.palette
+        assert segmenter.input_size == toys.size
+        assert segmenter.backend == backend_name
+        found = segmenter(path)
+        np.testing.assert_array_equal(segmenter(str(path)), found)
+        np.testing.assert_array_equal(segmenter(toys.paint(labels)), found)
+    np.testing.assert_array_equal(found, predict(load(model, backend_name), toys.paint(labels)))
+    assert found.dtype == np.uint8
+    assert (found == labels).mean() > 0.97
+
+
+def test_tiles_are_those_of_predict_tiled(toys):
+    image = toys.paint(toys.stripes((100, 150)))
+    model = toys.model()
+    segmenter = runtime.Segmenter(str(model), tile=(48, 64), overlap=16)
+    expected = predict_tiled(load(model), image, Tiling((48, 64), 16))
+    np.testing.assert_array_equal(segmenter(image), expected)
+    assert (expected == toys.stripes((100, 150))).all()
+
+
+def test_views_of_arrays_are_taken(toys):
+    image = toys.paint(toys.stripes())
+    segmenter = runtime.Segmenter(toys.model())
+    flipped = segmenter(image[:, ::-1])
+    np.testing.assert_array_equal(flipped, toys.stripes()[:, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 5, 3), np.float32), r"got float32 \[4, 5, 3\]; convert it"),
+        (np.zeros((4, 5), np.uint8), r"got uint8 \[4, 5\]"),
+        (np.zeros((4, 5, 4), np.uint8), r"got uint8 \[4, 5, 4\]"),
+        (np.zeros((0, 5, 3), np.uint8), r"got uint8 \[0, 5, 3\]"),
+        ([[1]], "not list"),
+        ("gone.png", "gone.png: no such file"),
+    ],
+)
+def test_what_is_no_image_is_named(toys, image, message):
+    segmenter = runtime.Segmenter(toys.model())
+    with pytest.raises(UserError, match=message):
+        segmenter(image)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"overlap": 5}, "overlap of 5 needs tiles"),
+        ({"tile": (8, 8), "overlap": 8}, "take 0 to 7"),
+        ({"threads": -1}, "-1 threads"),
+        ({"backend": "openvno"}, 'did you mean "openvino"'),
+    ],
+)
+def test_options_that_make_no_sense_are_named(toys, options, message):
+    with pytest.raises(UserError, match=message):
+        runtime.Segmenter(toys.model(), **options)
+
+
+def test_an_engine_without_its_runtime_is_named(toys):
+    engine = write_engine(toys.folder).path
+    with pytest.raises(UserError, match=r"tensorrt|TensorRT"):
+        runtime.Segmenter(engine)
+
+
+def test_importing_runtime_imports_nothing_else():
+    code = (
+        "import sys, runtime; assert not {'cv2', 'numpy', 'onnx'} & set(sys.modules); "
+        "assert runtime.Segmenter.__name__ == 'Segmenter'; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+    with pytest.raises(AttributeError, match="Segmentr"):
+        _ = runtime.Segmentr  # type: ignore[attr-defined]
