@@ -1,0 +1,131 @@
+#include "image.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <system_error>
+#include <vector>
+
+#include <unistd.h>
+
+#include <opencv2/imgcodecs.hpp>
+
+#include "emca/segmenter.hpp"
+
+namespace fs = std::filesystem;
+
+namespace {
+
+class Temporary {
+public:
+    explicit Temporary(fs::path const& path)
+        : path_(path.parent_path() / ("." + path.stem().string() + "." + std::to_string(getpid()) +
+                                      ".part" + path.extension().string())) {}
+    ~Temporary() {
+        std::error_code ignored;
+        fs::remove(path_, ignored);
+    }
+    Temporary(Temporary const&) = delete;
+    Temporary& operator=(Temporary const&) = delete;
+    fs::path const& path() const { return path_; }
+
+private:
+    fs::path path_;
+};
+
+//! Decoders fill what is missing with grey and go on; only the bytes tell.
+bool is_whole(std::string const& bytes) {
+    auto const starts = [&bytes](std::string const& mark) {
+        return bytes.compare(0, mark.size(), mark) == 0;
+    };
+    if (starts("\xff\xd8\xff")) {  // JPEG: an end after the last start of a scan
+        auto const end = bytes.rfind("\xff\xd9");
+        auto const scan = bytes.rfind("\xff\xda");
+        return end != std::string::npos && (scan == std::string::npos || end > scan);
+    }
+    return !starts("\x89PNG") || bytes.rfind("IEND") != std::string::npos;
+}
+
+//! The image in the format of the name.
+std::vector<unsigned char> encode(fs::path const& path, cv::Mat const& image) {
+    std::vector<unsigned char> bytes;
+    try {
+        cv::imencode(path.extension().string(), image, bytes);
+    } catch (cv::Exception const&) {  // no such format
+    }
+    if (bytes.empty()) {
+        throw emca::Error(path.string() + ": OpenCV writes no such format; name a .png or .jpg");
+    }
+    return bytes;
+}
+
+}  // namespace
+
+bool is_image(fs::path const& path) {
+    std::string suffix = path.extension().string();
+    std::transform(suffix.begin(), suffix.end(), suffix.begin(),
+                   [](unsigned char letter) { return std::tolower(letter); });
+    char const* const known[] = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"};
+    return std::find(std::begin(known), std::end(known), suffix) != std::end(known);
+}
+
+cv::Mat read_image(fs::path const& path) {
+    std::error_code code;
+    if (!fs::is_regular_file(path, code)) {
+        throw emca::Error(path.string() + ": no such file; check the path");
+    }
+    std::ifstream file(path, std::ios::binary);
+    std::string const bytes{std::istreambuf_iterator<char>(file), {}};
+    cv::Mat image;
+    if (!bytes.empty() && is_whole(bytes)) {
+        cv::Mat const data(1, static_cast<int>(bytes.size()), CV_8UC1,
+                           const_cast<char*>(bytes.data()));
+        try {
+            image = cv::imdecode(data, cv::IMREAD_COLOR);
+        } catch (cv::Exception const&) {  // absurd sizes, among others
+        }
+    }
+    if (image.empty()) {
+        throw emca::Error(path.string() + ": not a readable image, or damaged; replace it");
+    }
+    return image;
+}
+
+void write_image(fs::path const& path, cv::Mat const& image) {
+    write_whole(path, [&image, &path](fs::path const& temporary) {
+        auto const bytes = encode(path, image);
+        errno = 0;
+        std::ofstream file(temporary, std::ios::binary);
+        file.write(reinterpret_cast<char const*>(bytes.data()),
+                   static_cast<std::streamsize>(bytes.size()));
+        file.close();
+        if (!file) {
+            throw emca::Error(path.string() + ": " +
+                              (errno ? std::strerror(errno) : "cannot be written") +
+                              "; check the folder and the disk");
+        }
+    });
+}
+
+void write_whole(fs::path const& path, std::function<void(fs::path const&)> const& write) {
+    std::error_code code;
+    if (fs::exists(path, code) && !fs::is_regular_file(path, code)) {
+        throw emca::Error(path.string() + " is no ordinary file; give the name of a file to write");
+    }
+    if (!path.parent_path().empty()) {
+        fs::create_directories(path.parent_path(), code);
+    }
+    if (code) {
+        throw emca::Error(path.parent_path().string() + ": " + code.message() +
+                          "; give another -o");
+    }
+    Temporary const temporary(path);
+    write(temporary.path());
+    fs::rename(temporary.path(), path, code);
+    if (code) {
+        throw emca::Error(path.string() + ": " + code.message() + "; give another -o");
+    }
+}

@@ -1,0 +1,26 @@
+// Image files: read whole, written whole.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include <opencv2/core/mat.hpp>
+
+//! Whether the name is that of an image.
+bool is_image(std::filesystem::path const& path);
+
+//! BGR, upright.
+//!
+//! \throw emca::Error the file is missing, damaged or no image
+cv::Mat read_image(std::filesystem::path const& path);
+
+//! \throw emca::Error it cannot be written
+void write_image(std::filesystem::path const& path, cv::Mat const& image);
+
+//! Calls `write` with a temporary name beside `path`, which becomes `path` when it returns and goes
+//! when it throws.
+//!
+//! \throw emca::Error `path` is a folder or its folder cannot be made
+void write_whole(std::filesystem::path const& path,
+                 std::function<void(std::filesystem::path const&)> const& write);

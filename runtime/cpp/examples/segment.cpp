@@ -1,0 +1,83 @@
+// emca-segment MODEL SOURCE -o OUT: coloured overlays of an image, a video or a camera.
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+
+#include <opencv2/core/utils/logger.hpp>
+
+#include "arguments.hpp"
+#include "image.hpp"
+#include "overlay.hpp"
+#include "video.hpp"
+
+namespace {
+
+constexpr int kUserError = 2;
+constexpr int kInterrupted = 130;
+
+std::atomic<bool> stop{false};  // set by signals, which know no other place
+static_assert(std::atomic<bool>::is_always_lock_free);
+
+//! Errors are told in one line of ours, unless OpenCV's own variables ask for its words.
+void silence_opencv() {
+    setenv("OPENCV_FFMPEG_LOGLEVEL", "-8", 0);
+    if (std::getenv("OPENCV_LOG_LEVEL") == nullptr) {
+        cv::utils::logging::setLogLevel(cv::utils::logging::LOG_LEVEL_SILENT);
+    }
+}
+
+//! The first signal ends the video in order, the second ends the program.
+void stop_on(int signal) {
+    std::signal(signal, [](int number) {
+        stop = true;
+        std::signal(number, SIG_DFL);
+    });
+}
+
+void segment_image(emca::Segmenter& segmenter, Arguments const& arguments) {
+    cv::Mat const image = read_image(arguments.source);
+    cv::Mat const labels = segmenter.labels(image, emca::Channels::bgr);
+    write_image(arguments.out,
+                arguments.labels ? labels : overlay(image, labels, segmenter.palette()));
+}
+
+void segment(Arguments const& arguments) {
+    bool const image = is_image(arguments.source);
+    if (arguments.labels && !(image && arguments.out.extension() == ".png")) {
+        throw emca::Error(
+            "--labels writes the label map of an image; give an image and -o NAME.png");
+    }
+    emca::Segmenter segmenter(arguments.model, arguments.options);
+    if (image) {
+        segment_image(segmenter, arguments);
+        std::printf("%s\n", arguments.out.c_str());
+    } else {
+        stop_on(SIGINT);
+        stop_on(SIGTERM);
+        int const frames = segment_video(segmenter, arguments.source, arguments.out, stop);
+        std::printf("%s: %d frames\n", arguments.out.c_str(), frames);
+    }
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+    silence_opencv();
+    try {
+        Arguments const arguments = parse(count, words);
+        if (arguments.help) {
+            std::fputs(kUsage, stdout);
+            return 0;
+        }
+        segment(arguments);
+        return 0;
+    } catch (emca::Error const& error) {
+        std::fprintf(stderr, "error: %s\n", error.what());
+        return stop ? kInterrupted : kUserError;
+    } catch (std::exception const& error) {
+        std::fprintf(stderr, "error: %s\n", error.what());
+        return 1;
+    }
+}

@@ -1,0 +1,18 @@
+// Files: their bytes and their fingerprints.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace emca::detail {
+
+//! All bytes of a file.
+//!
+//! \throw Error it is missing, no file, or cannot be read; `remedy` says what to do
+std::string read_file(std::filesystem::path const& path, std::string const& remedy);
+
+//! SHA-256 (FIPS 180-4) as 64 hexadecimal digits.
+std::string sha256(std::string_view bytes);
+
+}  // namespace emca::detail

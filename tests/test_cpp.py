@@ -1,0 +1,177 @@
+"""The C++ library: built by CMake, its own tests, and the labels of Python bit for bit."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from tensorrt_plugin import ROOT, header_folders
+
+from runtime.backends import load
+from runtime.evaluate import predict
+from segdata.draw import overlay
+from segdata.preprocess import read_image
+
+SOURCE = ROOT / "runtime" / "cpp"
+BUILD = ROOT / "build" / "cpp-test"
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("one build")]
+
+
+def cmake(*arguments, **options):
+    """Run cmake; what it wrote."""
+    return subprocess.run(
+        ["cmake", *map(str, arguments)], capture_output=True, text=True, timeout=600, **options
+    )
+
+
+def configure(build, *options):
+    python = f"-DPython3_EXECUTABLE={sys.executable}"
+    return cmake("-S", SOURCE, "-B", build, python, "-DCMAKE_CXX_FLAGS_RELEASE=-O1", *options)
+
+
+@pytest.fixture(scope="module")
+def build():
+    """The folder with the library, its tests and its programs; what is up to date stays."""
+    for tool in ("cmake", "g++", "make"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed")
+    if importlib.util.find_spec("openvino") is None:
+        pytest.skip("openvino is not installed")
+    headers = ";".join(map(str, header_folders().values()))
+    configured = configure(
+        BUILD, "-DEMCA_WITH_TENSORRT=OFF", f"-DEMCA_TEST_TENSORRT_HEADERS={headers}"
+    )
+    missing = [line for line in configured.stderr.splitlines() if "are missing" in line]
+    if configured.returncode and missing:
+        pytest.skip(missing[0].strip())
+    assert configured.returncode == 0, configured.stderr
+    built = cmake("--build", BUILD, "--parallel", os.cpu_count())
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert "warning:" not in built.stderr
+    return BUILD
+
+
+@pytest.fixture(scope="module")
+def golden(build):
+    """The folder of golden.py's files, after a run of all C++ tests."""
+    result = subprocess.run(
+        ["ctest", "--test-dir", build, "--output-on-failure"],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    ran = [line for line in result.stdout.splitlines() if "Passed" in line]
+    versions = len(header_folders()) if shutil.which("nvcc") else 0  # CUDA's headers come with it
+    assert len(ran) == 5 + versions
+    return build / "tests" / "golden"
+
+
+@pytest.fixture
+def segment(build):
+    """Runs emca-segment; its exit code and what it wrote to stderr."""
+
+    def run(*arguments):
+        result = subprocess.run(
+            [build / "examples" / "emca-segment", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return result.returncode, result.stderr
+
+    return run
+
+
+def test_python_and_the_program_give_the_same_labels_and_overlays(golden, segment, tmp_path):
+    backend = load(golden / "one.onnx", "openvino")
+    for number in range(7):
+        path = golden / f"image{number}.png"
+        image = read_image(path)
+        labels = predict(backend, image)
+        out = tmp_path / "new" / "labels.png"
+        assert segment(golden / "one.xml", path, "--labels", "-o", out) == (0, "")
+        assert np.array_equal(cv2.imread(str(out), cv2.IMREAD_UNCHANGED), labels)
+        out = tmp_path / "overlay.png"
+        assert segment(golden / "one.xml", path, f"--out={out}", "--threads=1") == (0, "")
+        assert np.array_equal(read_image(out), overlay(image, labels, backend.card.palette))
+
+
+def test_videos(golden, segment, tmp_path):
+    frames = [np.full((48, 64, 3), 20 * k, np.uint8) for k in range(9)]
+    clip, out = tmp_path / "clip.mp4", tmp_path / "out.mp4"
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"mp4v"), 7, (64, 48))
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    assert segment(golden / "one.xml", clip, "-o", out) == (0, "")
+    video = cv2.VideoCapture(str(out))
+    assert (video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)) == (9, 7)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4", "out.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "give a model, a source and -o OUT"),
+        (["{model}", "{image}"], "give a model, a source and -o OUT"),
+        (["{model}", "{image}", "-o"], "-o needs a value"),
+        (["{model}", "{image}", "-o", "a.png", "--label"], "unknown option --label"),
+        (["{model}", "{image}", "-o", "a.png", "--threads", "x"], "--threads x is no number"),
+        (["none.xml", "{image}", "-o", "{out}/a.png"], "none.xml: No such file"),
+        (["{onnx}", "{image}", "-o", "{out}/a.png"], "python -m runtime.to_openvino"),
+        (["{model}", "none.png", "-o", "{out}/a.png"], "none.png: no such file"),
+        (["{model}", "none.mp4", "-o", "{out}/a.mp4"], "none.mp4: no such file"),
+        (["{model}", "{out}/cut.png", "-o", "{out}/a.png"], "not a readable image, or damaged"),
+        (["{model}", "{out}/text.mp4", "-o", "{out}/a.mp4"], "not a readable image or video"),
+        (["{model}", "{out}/text.mp4", "-o", "{out}/a.avi"], "are an .mp4"),
+        (["{model}", "rtsp://127.0.0.1:9/x", "-o", "{out}/a.mp4"], "cannot be opened"),
+        (["{model}", "{image}", "-o", "{out}"], "no ordinary file"),
+        (["{model}", "{image}", "-o", "{out}/a.xyz"], "OpenCV writes no such format"),
+        (["{model}", "{image}", "-o", "{out}/text.mp4/a.png"], "give another -o"),
+        (["{model}", "{image}", "-o", "{out}/a.jpg", "--labels"], "-o NAME.png"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_leave_nothing(golden, segment, tmp_path, arguments, words):
+    (tmp_path / "cut.png").write_bytes((golden / "image0.png").read_bytes()[:2000])
+    (tmp_path / "text.mp4").write_text("no video")
+    places = {"model": golden / "one.xml", "onnx": golden / "one.onnx", "out": tmp_path}
+    places["image"] = golden / "image0.png"
+    code, said = segment(*(argument.format(**places) for argument in arguments))
+    assert code == 2
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert words in said
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cut.png", "text.mp4"]
+
+
+def test_the_benchmark_writes_json(golden, build):
+    result = subprocess.run(
+        [build / "examples" / "emca-benchmark", golden / "one.xml", golden / "image2.png", "5"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 0
+    assert '"infer_ms": ' in result.stdout
+
+
+def test_what_is_missing_is_named(tmp_path):
+    if shutil.which("cmake") is None:
+        pytest.skip("cmake is not installed")
+    for number, (option, words) in enumerate(
+        {
+            f"-DTENSORRT_ROOT={tmp_path}": f"{tmp_path} has no include/NvInferRuntime.h",
+            "-DEMCA_WITH_TENSORRT=OFF": "neither OpenVINO nor TensorRT is found",
+        }.items()
+    ):
+        result = configure(tmp_path / str(number), "-DEMCA_WITH_OPENVINO=OFF", option)
+        if "OpenCV's headers are missing" in result.stderr:
+            pytest.skip("OpenCV's headers are missing")
+        assert result.returncode != 0
+        assert words in result.stderr
