@@ -42,10 +42,10 @@ gpu-check: ## prove and time the kernels on the GPU at hand; nothing is download
 # A run for each stage, as in use: torch, onnxruntime and OpenVINO each bring their own threads. Its
 # tests are shared among processes, in which one thread each is enough.
 PARTS := segdata plugins train export calibration runtime test_pipeline.py test_baselines.py \
-    test_gpu_check.py test_engines.py test_pages.py test_docker.py
+    test_gpu_check.py test_engines.py test_pages.py test_docker.py test_cpp.py
 test: $(STAMP) ## prove the code
 	set -e; export OMP_NUM_THREADS=1; for part in $(PARTS); do \
-	    $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal tests/$$part; done
+	    $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup tests/$$part; done
 
 check: $(STAMP) ## format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -29,7 +29,7 @@ from segdata.cli import Parser, progress, run
 from segdata.datasets import open_dataset
 from segdata.errors import UserError
 from segdata.files import atomic_path, sha256
-from segdata.preprocess import PADDING, fitted
+from segdata.preprocess import PADDING, fitted, nearest
 
 OUTPUT_NAME = "labels"
 SIDES = range(16, 16385)
@@ -125,17 +125,10 @@ def _restore(model: ModelProto, source: tuple[int, int], size: tuple[int, int], 
     nodes = []
     for axis, (length, inside) in enumerate(zip(source, fitted(source, size), strict=True), 1):
         name = f"restore/Gather_{axis}"
-        places = _constant(model, f"{name}/places", _nearest(inside, length))
+        places = _constant(model, f"{name}/places", nearest(inside, length))
         nodes.append(helper.make_node("Gather", [last.input[0], places], [name], name, axis=axis))
         last.input[0] = name
     _insert(model, len(model.graph.node) - 1, nodes)
-
-
-def _nearest(inside: int, length: int) -> NDArray[np.int64]:
-    """The places, 0..inside-1, that `restore` reads for `length` pixels: OpenCV's own answer."""
-    ramp = np.arange(inside, dtype=np.uint16)[None]
-    picked = cv2.resize(ramp, (length, 1), interpolation=cv2.INTER_NEAREST_EXACT)
-    return np.asarray(picked[0], dtype=np.int64)
 
 
 def _constant(model: ModelProto, name: str, value: NDArray[Any] | None) -> str:

@@ -31,6 +31,7 @@ VERBS = {
     "sensitivity": Verb("calibration.sensitivity", "tell what INT8 costs in each block", "cpu"),
     "search": Verb("calibration.search", "find the fastest INT8/FP16 mix within a budget", "cpu"),
     "embed": Verb("runtime.embed", "put preprocessing into a model, for images of one size", "cpu"),
+    "to-openvino": Verb("runtime.to_openvino", "convert a model for the C++ library", "cpu"),
     "build": Verb("runtime.build", "build a TensorRT engine of a model", "gpu"),
     "bench": Verb("runtime.bench", "measure speed and accuracy of the number formats", "cpu"),
     "evaluate": Verb("runtime.evaluate", "tell the mIoU of a model on labelled images", "cpu"),

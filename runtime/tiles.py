@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from runtime.backends import Backend
 from runtime.evaluate import predict, to_scores
 from segdata.errors import UserError
-from segdata.preprocess import fit, fitted, restore
+from segdata.preprocess import fit, fitted, nearest, restore
 
 
 @dataclass(frozen=True)
@@ -154,10 +154,8 @@ def _score_plane(
     height, width = input_size
     plane = cv2.resize(scores.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     if size != input_size:
-        inner = fitted(size, input_size)
-        plane = cv2.resize(
-            plane[: inner[0], : inner[1]], size[::-1], interpolation=cv2.INTER_NEAREST_EXACT
-        )
+        rows, columns = map(nearest, fitted(size, input_size), size)
+        plane = plane.take(columns, axis=1).take(rows, axis=0)
     return np.asarray(plane, np.float32)
 
 

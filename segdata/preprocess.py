@@ -2,8 +2,8 @@
 
 Evaluation during training, calibration, and inference in Python and C++ all use `fit` before the
 network and `restore` after it, so that a number measured at one place holds at every other. What
-remains (uint8 to float, `MEAN` and `STD`) is part of the exported graph itself. `fitted` uses
-integers only: an implementation in another language rounds to the same pixel.
+remains (uint8 to float, `MEAN` and `STD`) is part of the exported graph itself. `fitted` and
+`nearest` use integers only: an implementation in another language rounds to the same pixel.
 """
 
 from __future__ import annotations
@@ -85,13 +85,17 @@ def restore(labels: Bytes, source_size: tuple[int, int]) -> Bytes:
     if labels.shape == tuple(source_size):
         return labels
     height, width = fitted(source_size, (labels.shape[0], labels.shape[1]))
-    # NEAREST_EXACT takes pixel centres; plain NEAREST would shift everything by half a pixel.
-    restored = cv2.resize(
-        labels[:height, :width],
-        (source_size[1], source_size[0]),
-        interpolation=cv2.INTER_NEAREST_EXACT,
-    )
-    return np.asarray(restored, dtype=np.uint8)
+    rows, columns = nearest(height, source_size[0]), nearest(width, source_size[1])
+    return labels.take(columns, axis=1).take(rows, axis=0)
+
+
+def nearest(inside: int, length: int) -> npt.NDArray[np.int64]:
+    """For each of `length` pixels the nearest of `inside`, by their centres; halves go up.
+
+    In integers and not by OpenCV, whose versions 4 and 5 decide halves differently
+    (opencv/opencv#28429).
+    """
+    return (2 * np.arange(length, dtype=np.int64) + 1) * inside // (2 * length)
 
 
 def _decode(path: Path, flags: int) -> Bytes:

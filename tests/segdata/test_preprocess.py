@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -7,7 +8,16 @@ import numpy as np
 import pytest
 
 from segdata.errors import UserError
-from segdata.preprocess import MEAN, PADDING, fit, fitted, read_image, read_label, restore
+from segdata.preprocess import (
+    MEAN,
+    PADDING,
+    fit,
+    fitted,
+    nearest,
+    read_image,
+    read_label,
+    restore,
+)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +76,14 @@ def test_restore_takes_the_nearest_pixel_centre() -> None:
     labels = np.arange(25, dtype=np.uint8).reshape(5, 5)
     centres = ((np.arange(8) + 0.5) * 5 / 8).astype(int)
     assert np.array_equal(restore(labels, (8, 8)), labels[np.ix_(centres, centres)])
+
+
+@pytest.mark.parametrize(("inside", "length"), [(5, 8), (8, 5), (1, 7), (7, 1), (288, 720), (3, 6)])
+def test_nearest_is_exact(inside: int, length: int) -> None:
+    exact = [(Fraction(2 * i + 1, 2) * inside / length).__floor__() for i in range(length)]
+    assert nearest(inside, length).tolist() == exact
+    assert min(exact) >= 0
+    assert max(exact) < inside
 
 
 def test_images_are_read_as_rgb_and_labels_as_they_are(tmp_path: Path) -> None:
