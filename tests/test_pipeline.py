@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from runtime.emca import VERBS
 from segdata.datasets import open_dataset
 
 pytestmark = pytest.mark.xdist_group("one run")
@@ -92,17 +93,30 @@ def test_inference_writes_labels_and_overlays(out, tmp_path):
     assert cv2.imread(str(tmp_path / "o" / "street.overlay.jpg")).shape[1] >= 120
 
 
-def test_every_command_of_the_readme_exists():
-    pages = ("README.md", "docs/own-data.txt", "docs/models.md", "docs/engines.md", "docs/int8.md")
-    text = "\n".join((ROOT / page).read_text() for page in pages)
+PAGES = (
+    *("README.md", "docs/own-data.txt", "docs/models.md", "docs/engines.md", "docs/int8.md"),
+    *("docs/deploy.md", "docs/bench.md", "docs/t4.md", "docs/jetson.md", "docs/serve.md"),
+    *("docker/README.md", "runtime/cpp/README.md"),
+)
+
+
+def test_every_command_of_the_pages_exists():
+    text = "\n".join((ROOT / page).read_text() for page in PAGES)
     text = text.replace("\\\n", " ").replace("\\|", "|")
-    commands = re.findall(r"python (-m [\w.]+|runtime/\w+\.py)([^\n`]*)", text)
-    assert {name for name, _ in commands} == {
+    commands = re.findall(r"python (-m [\w.]+|runtime/\w+\.py)([^\n`#]*)", text)
+    modules = {name for name, _ in commands}
+    assert modules >= {
         "-m train", "-m export.to_onnx", "-m calibration.fp16", "-m calibration.int8",
         "-m runtime.evaluate", "-m runtime.infer", "-m runtime.report", "runtime/bench.py",
         "-m runtime.compare", "-m runtime.sweep", "-m runtime.build", "-m runtime.certify",
         "-m calibration.sensitivity", "-m calibration.search", "-m calibration.roofline",
+        "-m runtime.embed", "-m runtime.to_openvino", "-m runtime.serve_repository",
+        "-m runtime.serve_client", "-m runtime.serve_capacity",
     }  # fmt: skip
+    verbs = re.findall(r"(?m)(?:^|[$`] ?)emca ([a-z][a-z-]*)([^\n`#]*)", text)
+    verbs += re.findall(r"emca:\w+ ([a-z-]+)([^\n`#]*)", text)
+    assert {verb for verb, _ in verbs} >= {"infer", "bench", "build", "cast", "quantize", "embed"}
+    commands += [(f"-m {VERBS[verb].module.removesuffix('.__main__')}", w) for verb, w in verbs]
     usage = {name: run(*name.split(), "--help") for name in {name for name, _ in commands}}
     for name, arguments in commands:
         for flag in re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", arguments):
