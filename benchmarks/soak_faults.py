@@ -197,10 +197,11 @@ def terminated_stream(soak: Soak) -> None:
     """SIGTERM while a stream is written: what came until then is a whole video."""
     with stream(soak) as address:
         child = start(soak.command(address))
-        time.sleep(soak.rng.uniform(4, 7))
+        wait_for(lambda: any(soak.out.glob(".*.part.*")) or child.poll() is not None)
+        time.sleep(soak.rng.uniform(0, 4))
         child.send_signal(signal.SIGTERM)
         code, stderr = ended(child)
-        if code not in (143, -signal.SIGTERM) or "Traceback" in stderr:
+        if code != 143 or "Traceback" in stderr:
             raise Surprise(f"exit code {code}: {stderr}")
 
 
@@ -226,13 +227,23 @@ def full_disk(soak: Soak) -> None:
 def interrupted(soak: Soak, number: signal.Signals, codes: set[int]) -> None:
     path = soak.video()
     child = start(soak.command(path))
-    time.sleep(soak.rng.uniform(1.5, 6))
+    # Before that the interpreter ends by itself, while it imports; nothing is written then.
+    wait_for(lambda: any(soak.out.glob(".*.part.*")) or child.poll() is not None)
+    time.sleep(soak.rng.uniform(0, 4))
     child.send_signal(number)
     code, stderr = ended(child)
     if code not in codes or "Traceback" in stderr:
         raise Surprise(f"exit code {code}: {stderr}")
     if code and (soak.out / f"{path.stem}.overlay.mp4").exists():
         raise Surprise("a video was left although the run was interrupted")
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            raise Surprise("nothing happened for a minute")
+        time.sleep(0.02)
 
 
 def start(command: list[str]) -> subprocess.Popen[str]:
