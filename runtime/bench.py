@@ -104,6 +104,8 @@ def _end_to_end(
     what = f"{len(images)} images of {args.data}" if args.data else "an image of noise"
     print(f"\n=== End to end ===\n{stages.table(walks)}")
     print(f"JPEG of {what}, the first {width}x{height}; shares of the sum of the stages.")
+    if args.infStreams > 1:
+        print(f"One query at a time, on one of {args.infStreams} streams: less than throughput.")
     return {
         "data": args.data,
         "images": len(images),

@@ -52,6 +52,7 @@ OTHERS = {
     "--profilingVerbosity": "engines are built with all details of their layers; leave it out",
     "--refit": "engines are built anew; leave it out",
 }
+MOST_STREAMS = 256
 OUTPUTS = ("exportTimes", "exportTable", "exportProfile", "exportOutput", "exportLayerInfo")
 MEASURING = (*OUTPUTS, "dumpProfile", "dumpLayerInfo")
 ENGINES_ONLY = ("saveEngine", "noCudaGraph", "includeDataTransfers", "dynamicPlugins")
@@ -140,6 +141,8 @@ def check_bench(args: argparse.Namespace) -> None:
         raise UserError("no model is given; add --onnx=MODEL.onnx or --loadEngine=MODEL.engine")
     check_measuring(args)
     _check_least(args, {"avgRuns": 1, "infStreams": 1, "device": 0})
+    if args.infStreams > MOST_STREAMS:
+        raise UserError(f"--infStreams={args.infStreams} is too many; take 1 to {MOST_STREAMS}")
     _check_outputs(args)
     if args.buildOnly:
         _check_build_only(args)
@@ -190,8 +193,13 @@ def _check_save(args: argparse.Namespace) -> None:
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
-    """No output may replace the model, or another output."""
+    """No output may replace the model, a format of it, or another output."""
     taken = {args.onnx.resolve(): "the model"}
+    for name in ("fp16", "int8"):
+        if getattr(args, name):
+            from calibration.files import default_target
+
+            taken[default_target(args.onnx, name).resolve()] = f"the file of --{name}"
     for name in (*OUTPUTS, "saveEngine"):
         path = getattr(args, name)
         if path is None:

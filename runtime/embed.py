@@ -83,6 +83,8 @@ def agreement(plain: ModelFile, embedded: ModelFile, data: str) -> float:
 def _fit(model: ModelProto, source: tuple[int, int], size: tuple[int, int], path: Path) -> None:
     """Scale and pad behind the first two nodes, which make uint8 NHWC to float NCHW."""
     graph = model.graph
+    if any(node.name.startswith(("fit/", "restore/")) for node in graph.node):
+        raise UserError(f"{path} has its preprocessing inside; give the file it was made from")
     first, second = graph.node[:2]
     if (first.op_type, second.op_type) != ("Cast", "Transpose") or first.input[0] != INPUT_NAME:
         raise UserError(f"{path} does not begin as exported files do; export the checkpoint again")

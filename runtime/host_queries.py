@@ -22,6 +22,7 @@ class HostQueries:
         """
         self._backends = [backend, *(backend.another() for _ in range(streams - 1))]
         self._images = images
+        self._is_over = False
         self._pool = ThreadPoolExecutor(streams) if streams > 1 else None
 
     def turn(self, least_ms: float, least_queries: int, origin: float) -> list[tuple[float, float]]:
@@ -37,7 +38,11 @@ class HostQueries:
             self._pool.submit(self._loop, backend, until, least, origin)
             for backend in self._backends
         ]
-        return sorted(query for loop in loops for query in loop.result())
+        try:
+            return sorted(query for loop in loops for query in loop.result())
+        except BaseException:  # Ctrl-C reaches the calling thread alone
+            self._is_over = True
+            raise
 
     def close(self) -> None:
         """End the threads; the backend itself stays."""
@@ -49,7 +54,7 @@ class HostQueries:
     ) -> list[tuple[float, float]]:
         queries: list[tuple[float, float]] = []
         now = ms_since(origin)
-        while now < until or len(queries) < least:
+        while not self._is_over and (now < until or len(queries) < least):
             backend.infer(self._images)
             finished = ms_since(origin)
             queries.append((now, finished))

@@ -14,8 +14,8 @@ frame. What cannot be read is passed over, named at the end, and makes the exit 
 
 Cameras and streams: the outputs bear the time of the start, frames that come too fast are
 dropped, a lost connection is made anew. Ctrl-C and SIGTERM end a run: what a camera or stream
-gave until then stays, as a video that plays; the unfinished video of a file is removed. q in the
-window of --show ends any video where it is.
+gave until then stays, as a video that plays; the unfinished video and labels of a file are removed,
+those of an earlier run stay. q in the window of --show ends any video where it is.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ import cv2
 from runtime.backends import BACKENDS
 from runtime.evaluate import MODEL_HELP
 from runtime.infer_images import label_images
-from runtime.infer_sources import LABELS, OVERLAY, Sources, find_sources, output_names
+from runtime.infer_sources import LABELS, OVERLAY, Sources, find_sources, output_names, unused
 from runtime.infer_video import VideoOptions, label_video
 from runtime.segmenter import Segmenter
 from runtime.tiles import parse_tile
-from runtime.video_live import hide_password, open_live
+from runtime.video_live import hide_password, names_a_file, open_live
 from runtime.video_sink import Window
 from runtime.video_source import Source, VideoFile
 from segdata.cli import Parser, run
@@ -112,7 +112,8 @@ def _label(
         done, troubles = label_images(segmenter, sources.images, args.out, window)
         print(f"{done} images labelled on {segmenter.backend}: {args.out}/*{LABELS}, *{OVERLAY}")
     openers: list[tuple[str, Callable[[], Source]]] = []
-    for path, name in zip(sources.videos, output_names(sources.videos), strict=True):
+    names = output_names(sources.videos)
+    for path, name in zip(sources.videos, names, strict=True):
         openers.append((name, partial(VideoFile, path)))
     for word in sources.live:
         openers.append(("", partial(open_live, word, args.reconnect)))
@@ -124,8 +125,10 @@ def _label(
             troubles.append(str(error))
             continue
         started = time.strftime("%Y%m%d-%H%M%S")
-        stem = args.out / (name or (f"{source.name}-{started}" if source.live else source.name))
-        label_video(segmenter, source, stem, options, window)
+        if not name:
+            name = unused(f"{source.name}-{started}" if source.live else source.name, names)
+            names.append(name)
+        label_video(segmenter, source, args.out / name, options, window)
         if source.trouble:
             troubles.append(source.trouble)
     return troubles
@@ -148,9 +151,10 @@ def _check_limits(args: Namespace) -> None:
 
 
 def _check_live(sources: Sources, args: Namespace) -> None:
-    if sources.live and len(sources) > 1 and args.duration is None and args.max_frames is None:
+    endless = [word for word in sources.live if not names_a_file(word)]
+    if endless and len(sources) > 1 and args.duration is None and args.max_frames is None:
         raise UserError(
-            f"{hide_password(sources.live[0])} has no end, what else is given would never start; "
+            f"{hide_password(endless[0])} has no end, what else is given would never start; "
             "run a command for each, or give --duration or --max-frames"
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,19 +62,25 @@ def output_names(files: Sequence[Path]) -> list[str]:
     """A name for each file's outputs: its stem, numbered (`x-2`) where the stem is taken."""
     taken: dict[str, None] = {}
     for file in files:
-        name, count = file.stem, 1
-        while name in taken:
-            count += 1
-            name = f"{file.stem}-{count}"
-        taken[name] = None
+        taken[unused(file.stem, taken)] = None
     return list(taken)
+
+
+def unused(name: str, taken: Container[str]) -> str:
+    """The name, numbered (`x-2`) where it is taken."""
+    free, count = name, 1
+    while free in taken:
+        count += 1
+        free = f"{name}-{count}"
+    return free
 
 
 def _expand(word: str) -> Iterator[Path]:
     path = Path(word).expanduser()
     if path.is_dir():
         files = (file for file in path.rglob("*") if _is_image(file) or _is_video(file))
-        yield from sorted(f for f in files if not f.name.startswith(".") and not _is_output(f))
+        shown = (file for file in files if not file.name.startswith(".") and not file.is_dir())
+        yield from sorted(file for file in shown if not _is_output(file))
     elif path.exists():
         yield path
     else:

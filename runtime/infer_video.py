@@ -7,6 +7,8 @@ overlay shows the one before in their place, so that it plays at the speed of li
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,6 +26,7 @@ from runtime.video_sink import VideoWriter, Window, video_file
 from runtime.video_source import Frame, Source, now
 from segdata.cli import progress
 from segdata.draw import overlay
+from segdata.errors import UserError
 from segdata.readers import LABEL_SUFFIX
 
 Labelled = tuple[Frame, NDArray[np.uint8]]
@@ -65,8 +68,11 @@ def label_video(
     tally = _Tally(source, path, segmenter.backend)
     try:
         with ExitStack() as stack:
+            labels = stem.with_name(stem.name + LABEL_FOLDER)
+            folder = None
+            if options.save_labels:
+                folder = labels if source.live else stack.enter_context(_label_folder(labels))
             writer = stack.enter_context(video_file(path, source.fps, keep=source.live))
-            folder = stem.with_name(stem.name + LABEL_FOLDER) if options.save_labels else None
             sink = _Sink(writer, segmenter, source, folder)
             stack.enter_context(_timer(options.duration if source.live else None, source.stop))
             frames = stack.enter_context(Ahead(source.frames(), newest=source.live))
@@ -104,8 +110,6 @@ class _Sink:
     def write(self, item: Labelled) -> None:
         frame, labels = item
         if self._folder is not None:
-            if self._start is None:
-                _remove_labels(self._folder)
             write_image(self._folder / f"{frame.index:06d}{LABEL_SUFFIX}", labels)
         picture = overlay(frame.image, labels, self._palette)
         self._writer.write(picture, self._times(frame))
@@ -179,8 +183,19 @@ def _timer(seconds: float | None, function: Callable[[], None]) -> Iterator[None
         timer.cancel()
 
 
-def _remove_labels(folder: Path) -> None:
-    """Remove an earlier run's label maps, which might be more than this one's."""
-    for file in folder.glob(f"*{LABEL_SUFFIX}"):
-        if file.stem.isdecimal():
-            file.unlink()
+@contextmanager
+def _label_folder(path: Path) -> Iterator[Path]:
+    """A folder whose label maps are at `path` when the block ends well, instead of earlier ones."""
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is no folder; remove it, or give another folder with -o")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield temporary
+        path.mkdir(exist_ok=True)
+        for file in path.glob(f"*{LABEL_SUFFIX}"):
+            if file.stem.isdecimal():
+                file.unlink()
+        for file in temporary.iterdir():
+            file.replace(path / file.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

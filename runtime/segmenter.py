@@ -57,21 +57,26 @@ class Segmenter:
         self.classes, self.palette = card.classes, card.palette
         self.input_size = (self._backend.input_shape[1], self._backend.input_shape[2])
         self.backend = self._backend.name
+        self._is_closed = False
 
     def __call__(self, image: NDArray[np.uint8] | str | Path) -> NDArray[np.uint8]:
         """Label an image file, or RGB pixels uint8 [h,w,3]; the result is uint8 [h,w].
 
         Raises:
-            UserError: the file cannot be read, or the array is no RGB image.
+            UserError: the file cannot be read, the array is no RGB image, or `close` was called.
         """
+        if self._is_closed:
+            raise UserError("this Segmenter is closed; make another")
         pixels = read_image(image) if isinstance(image, str | Path) else _checked(image)
         if self._tiling is None:
             return predict(self._backend, pixels)
         return predict_tiled(self._backend, pixels, self._tiling)
 
     def close(self) -> None:
-        """Release the model; the object cannot label afterwards."""
-        self._backend.close()
+        """Release the model; the object cannot label afterwards. A second call does nothing."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._backend.close()
 
     def __enter__(self) -> Segmenter:
         return self

@@ -108,7 +108,7 @@ def read_speeds(path: Path) -> list[Speed]:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path} is no result of runtime/bench.py --exportTable ({error!r}); give one"
+            f"{path} is no result of runtime/bench.py --exportTable ({error}); give one"
         ) from error
     if not found:
         raise UserError(f"{path} has no rows; run the bench again")

@@ -18,6 +18,7 @@ from segdata.preprocess import fit, restore
 
 PROTOCOLS = ("http", "grpc")
 TIMEOUT_S = 60
+LAST_PORT = 65535
 _ADDRESS = re.compile(r"[^/\s:]+:\d+|\[[0-9A-Fa-f:.]+\]:\d+")
 
 
@@ -96,6 +97,8 @@ class ServedModel:
     def _open(self) -> Any:
         if not _ADDRESS.fullmatch(self._url):
             raise UserError(f"{self._url} is no HOST:PORT; leave out http:// and paths")
+        if not 1 <= int(self._url.rpartition(":")[2]) <= LAST_PORT:
+            raise UserError(f"{self._url}: ports go from 1 to {LAST_PORT}; Triton's are 8000, 8001")
         own: dict[str, Any] = {}
         if self._protocol == "http":
             own = {"connection_timeout": TIMEOUT_S, "network_timeout": TIMEOUT_S}

@@ -36,7 +36,8 @@ def convert(model: str | Path, target: str | Path | None = None) -> Path:
         Path of the .xml.
 
     Raises:
-        UserError: no such model, a target of another suffix, or OpenVINO cannot read the model.
+        UserError: no such model, a target of another suffix or that cannot be written, or OpenVINO
+            cannot read the model.
     """
     path = Path(model)
     target = Path(target) if target else path.with_suffix(SUFFIX)
@@ -44,16 +45,19 @@ def convert(model: str | Path, target: str | Path | None = None) -> Path:
         raise UserError(f"{target}: OpenVINO's files end in {SUFFIX}; name it NAME{SUFFIX}")
     source = ModelFile.read(path)
     try:
-        network = read_network(openvino.Core(), source)
+        network = read_network(source)
     except RuntimeError as error:
         raise refusal(source, error) from error
     _describe(network, source)
     weights = target.with_suffix(".bin")
     with atomic_path(target) as new, atomic_path(weights) as new_weights:
-        # Twice, for the fingerprint: an .xml would run with any .bin of the right size.
-        openvino.serialize(network, new, new_weights)
-        network.set_rt_info(sha256(new_weights), ["emca", "weights_sha256"])
-        openvino.serialize(network, new, new_weights)
+        try:
+            # Twice, for the fingerprint: an .xml would run with any .bin of the right size.
+            openvino.serialize(network, new, new_weights)
+            network.set_rt_info(sha256(new_weights), ["emca", "weights_sha256"])
+            openvino.serialize(network, new, new_weights)
+        except RuntimeError as error:  # OpenVINO's for whatever the system refuses
+            raise UserError(f"{target}: cannot be written; check the folder and the disk") from error
         target.unlink(missing_ok=True)  # so that at no time two stand together that differ
     return target
 

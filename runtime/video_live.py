@@ -33,6 +33,7 @@ TIMEOUT_MS = 10_000
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 # A damaged frame and the end of a connection look alike; after a damaged one reading goes on.
 ATTEMPTS = 3
+CAMERAS = range(100)  # OpenCV takes the hundreds of a number for a way of access
 
 
 def is_live(source: str) -> bool:
@@ -49,16 +50,11 @@ def open_live(source: str, reconnect: int) -> VideoFile | LiveStream:
     Raises:
         UserError: an unknown scheme, or nothing there.
     """
-    scheme = source.split("://")[0].lower() if "://" in source else ""
-    if scheme and scheme not in SCHEMES:
-        hint = nearest(scheme, SCHEMES)
-        raise UserError(
-            f"{hide_password(source)}: unknown kind of address{hint}; there are "
-            f"{', '.join(SCHEMES)}"
-        )
+    scheme = _checked_scheme(source)
     capture = _open(source)
     title = hide_password(source)
-    if scheme and (frame_count(capture) is not None or _names_a_file(source)):
+    is_open = capture.isOpened()
+    if scheme and is_open and (frame_count(capture) is not None or names_a_file(source)):
         video = VideoFile(title, capture)
         video.name = _name(source)
         return video
@@ -71,6 +67,17 @@ def open_live(source: str, reconnect: int) -> VideoFile | LiveStream:
             else f"{stream.title}: cannot open it; check that it is there and not in use"
         )
     return stream
+
+
+def names_a_file(address: str) -> bool:
+    """Whether it ends as a video file's name does; `.mjpg` is what cameras call their streams."""
+    if "://" not in address:
+        return False
+    try:
+        suffix = Path(urlsplit(address).path).suffix.lower()
+    except ValueError:
+        return False  # `open_live` says so
+    return suffix in VIDEO_SUFFIXES and not suffix.startswith(".mj")
 
 
 class LiveStream:
@@ -150,10 +157,22 @@ def _open(source: str) -> Any:
     return cv2.VideoCapture(int(source) if source.isdecimal() else source)
 
 
-def _names_a_file(address: str) -> bool:
-    """Whether it ends as a video file's name does; `.mjpg` is what cameras call their streams."""
-    suffix = Path(urlsplit(address).path).suffix.lower()
-    return suffix in VIDEO_SUFFIXES and not suffix.startswith(".mj")
+def _checked_scheme(source: str) -> str:
+    """`rtsp` of an address, "" of a camera; UserError where neither can be."""
+    if source.isdecimal() and int(source) not in CAMERAS:
+        raise UserError(f"camera {source}: no such number; cameras are 0 to {CAMERAS[-1]}")
+    scheme, sign, _ = source.lower().partition("://")
+    if not sign:
+        return ""
+    title = hide_password(source)
+    if scheme not in SCHEMES:
+        hint = nearest(scheme, SCHEMES)
+        raise UserError(f"{title}: unknown kind of address{hint}; there are {', '.join(SCHEMES)}")
+    try:
+        _ = urlsplit(source).port
+    except ValueError:
+        raise UserError(f"{title} is no address; write it as in rtsp://host:554/path") from None
+    return scheme
 
 
 def _camera(source: str) -> str:
@@ -161,10 +180,11 @@ def _camera(source: str) -> str:
 
 
 def _name(source: str) -> str:
-    """A file name for what is at the address: `camera0`, `video0`, `host-path`."""
+    """A file name for what is at the address: `camera0`, `video0`, `host-port-path`."""
     if source.isdecimal():
         return f"camera{source}"
     if "://" not in source:
         return Path(source).name
     parts = urlsplit(source)
-    return re.sub(r"[^\w.]+", "-", f"{parts.hostname or ''}{parts.path}").strip("-") or "stream"
+    place = f"{parts.hostname or ''}:{parts.port or ''}{parts.path}"
+    return re.sub(r"[^\w.]+", "-", place).strip("-") or "stream"

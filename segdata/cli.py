@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +21,17 @@ T = TypeVar("T")
 
 USER_ERROR_EXIT = 2
 INTERRUPTED_EXIT = 130
+UNREAD_EXIT = 141  # as a shell reports SIGPIPE
+REMEDIES = {  # for what the system refuses
+    errno.ENOENT: "check the path",
+    errno.ENOSPC: "make room, or give another folder",
+    errno.EROFS: "give a folder that can be written",
+    errno.EACCES: "check the permissions, or give another path",
+    errno.EPERM: "check the permissions, or give another path",
+    errno.ENOTDIR: "a file stands where a folder should; give another path",
+    errno.EEXIST: "a file stands where a folder should; give another path",
+    errno.ENAMETOOLONG: "give a shorter name",
+}
 
 
 _called: ContextVar[str] = ContextVar("_called", default="")
@@ -77,18 +90,24 @@ def run(main: Callable[[list[str] | None], int | None], argv: list[str] | None =
     """Call `main(argv)` and leave the process with its exit code (None counts as 0).
 
     A `UserError`, or a file that the system refuses, becomes one line on stderr and exit code 2;
-    Ctrl-C exits with 130, SIGTERM and SIGHUP with 143 and 129, and what is unfinished is removed.
+    Ctrl-C exits with 130, SIGTERM and SIGHUP with 143 and 129, a reader that leaves (`| head`) with
+    141, and what is unfinished is removed.
     Anything else is a defect and keeps its traceback.
     """
     try:
         with _signals_as_exits():
             code = main(argv) or 0
+            sys.stdout.flush()
     except UserError as error:
         code = _report(str(error))
     except OSError as error:
-        if error.filename is None:
+        if isinstance(error, BrokenPipeError) and _is_unread():
+            code = UNREAD_EXIT
+        elif error.filename is None:
             raise
-        code = _report(f"{error.filename}: {error.strerror}")
+        else:
+            remedy = REMEDIES.get(error.errno or 0, "give another path")
+            code = _report(f"{error.filename}: {error.strerror}; {remedy}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = INTERRUPTED_EXIT
@@ -97,21 +116,40 @@ def run(main: Callable[[list[str] | None], int | None], argv: list[str] | None =
 
 @contextmanager
 def _signals_as_exits() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the block as an exception does, unless nohup has them ignored."""
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    numbers = [getattr(signal, name) for name in names]
-    taken = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    """Let SIGINT, SIGTERM and SIGHUP end the block as exceptions do, unless they are ignored."""
+    arrived: list[BaseException] = []
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        interrupt = number == signal.SIGINT
+        arrived.append(KeyboardInterrupt() if interrupt else SystemExit(128 + number))
+        raise arrived[-1]
+
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in (getattr(signal, n) for n in names)}
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    taken = {number: handler for number, handler in before.items() if handler in usual}
     for number in taken:
-        signal.signal(number, _exit)
+        signal.signal(number, end)
     try:
         yield
+    except ImportError:
+        # Some extension modules make one of whatever is raised while they are loaded.
+        if arrived:
+            raise arrived[0] from None
+        raise
     finally:
-        for number in taken:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in taken.items():
+            signal.signal(number, handler)
 
 
-def _exit(number: int, frame: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)
+def _is_unread() -> bool:
+    """Whether nobody reads our output any more; if so, what is left of it goes nowhere."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def progress(iterable: Iterable[T], *, desc: str, total: int | None = None) -> tqdm[T]:

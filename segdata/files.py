@@ -32,7 +32,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:  # a full disk names no file, others the temporary one
-        if error.errno and error.filename in (None, str(temporary)):
+        ours = error.filename in (None, str(temporary)) and not isinstance(error, ConnectionError)
+        if error.errno and ours:
             error.filename = str(path)
         raise
     finally:

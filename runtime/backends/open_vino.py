@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -33,12 +34,23 @@ CONFIG = {
 }
 
 
-def read_network(core: openvino.Core, model: ModelFile) -> openvino.Model:
+@cache
+def core() -> openvino.Core:
+    """The one OpenVINO of the process.
+
+    A second would do harm: each with a CPU network sets its own stack for signal handlers and,
+    when it goes, puts back the one before. Where the first goes first, the last puts back freed
+    memory, and the next Ctrl-C or SIGTERM crashes the process (sigstack_manager.cpp of 2026.4).
+    """
+    return openvino.Core()
+
+
+def read_network(model: ModelFile) -> openvino.Model:
     """The graph in the form that OpenVINO runs fast and right; RuntimeError where it cannot."""
     # OpenVINO does not know ONNX local functions: put their bodies in place of the calls.
     inlined = replace_argmax(inliner.inline_local_functions(model.proto))
     shift_activations(inlined)
-    return core.read_model(inlined.SerializeToString())
+    return core().read_model(inlined.SerializeToString())
 
 
 def refusal(model: ModelFile, error: RuntimeError) -> UserError:
@@ -105,8 +117,7 @@ class OpenVinoBackend:
         del self._request, self._network
 
     def _compile(self, model: ModelFile, **more: bool) -> openvino.CompiledModel:
-        core = openvino.Core()
         try:
-            return core.compile_model(read_network(core, model), DEVICE, {**self._config, **more})
+            return core().compile_model(read_network(model), DEVICE, {**self._config, **more})
         except RuntimeError as error:
             raise refusal(model, error) from error

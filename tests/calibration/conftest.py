@@ -6,7 +6,6 @@ from collections import Counter
 import numpy as np
 import onnx
 import onnxruntime
-import openvino
 import pytest
 from cards import make_card
 from onnx import TensorProto, helper, inliner, numpy_helper
@@ -16,6 +15,7 @@ from export.functions import add_functions
 from export.prototype_attention import attributes
 from plugins import DOMAIN, OP_TYPE
 from runtime.backends.engine_file import Profile
+from runtime.backends.open_vino import core
 from runtime.build import build as build_tensorrt
 from runtime.build_options import BuildOptions
 from segdata.card import ModelCard
@@ -226,9 +226,9 @@ def compile_openvino():
 
     def compile_model(model):
         inlined = inliner.inline_local_functions(model)
-        network = openvino.Core().read_model(inlined.SerializeToString())
+        network = core().read_model(inlined.SerializeToString())
         config = {"INFERENCE_PRECISION_HINT": "f32"}
-        return openvino.Core().compile_model(network, "CPU", config)
+        return core().compile_model(network, "CPU", config)
 
     return compile_model
 

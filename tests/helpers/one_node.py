@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import onnxruntime
-import openvino
 from numpy.typing import NDArray
 from onnx import FunctionProto, GraphProto, ModelProto, TensorProto, helper, inliner
 
 from export.prototype_attention import attributes, prototype_attention_function
 from plugins import DOMAIN, OP_TYPE
+from runtime.backends.open_vino import core
 
 
 def with_function(graph: GraphProto, function: FunctionProto, *, opset: int) -> ModelProto:
@@ -71,8 +71,7 @@ def on_onnxruntime(model: ModelProto, inputs: Sequence[NDArray]) -> list[NDArray
 def on_openvino(model: ModelProto, inputs: Sequence[NDArray]) -> list[NDArray]:
     """The same in OpenVINO, which does not know local functions."""
     inlined = inliner.inline_local_functions(model)
-    core = openvino.Core()
-    compiled = core.compile_model(
-        core.read_model(inlined.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core().compile_model(
+        core().read_model(inlined.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
     return list(compiled(list(inputs)).values())

@@ -66,6 +66,8 @@ ENGINES = ("--onnx=m.onnx", "--backend=tensorrt")
         ([*ENGINES, "--saveEngine=e.engine", "--fp16", "--int8"], "ask for two; leave one out"),
         ([*ENGINES, "--saveEngine=e.engine", "--exportTimes=e.engine"], "is --exportTimes too"),
         (["--onnx=m.onnx", "--exportTimes=m.onnx"], "--exportTimes=m.onnx is the model too"),
+        (["--onnx=m.onnx", "--fp16", "--exportTimes=m.fp16.onnx"], "is the file of --fp16 too"),
+        (["--onnx=m.onnx", "--infStreams=257"], "--infStreams=257 is too many; take 1 to 256"),
         (["--onnx=m.onnx", "--exportTable=x", "--exportProfile=./x"], "is --exportTable too"),
         ([*ENGINES, "--buildOnly", "--dumpProfile"], "measures nothing; leave --dumpProfile out"),
     ],

@@ -89,6 +89,9 @@ def test_other_heads_and_the_model_itself_are_refused(toys, failing):
     )
     model = toys.model()
     assert "no name of a new model" in failing(main, model, "--source=96x128", "-o", model)
+    main([str(model), "--source=96x128"])
+    twice = failing(main, toys.folder / "model.96x128.onnx", "--source=48x48")
+    assert "has its preprocessing inside; give the file it was made from" in twice
 
 
 def test_a_graph_of_another_form_is_refused(toys, failing):

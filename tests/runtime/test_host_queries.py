@@ -1,4 +1,5 @@
 import itertools
+import signal
 import threading
 import time
 
@@ -55,3 +56,14 @@ def test_a_failure_in_a_stream_is_raised():
     with pytest.raises(AttributeError):
         queries.turn(0, 2, 0.0)
     queries.close()
+
+
+def test_an_interruption_ends_all_streams_at_once():
+    queries = HostQueries(Slow([]), IMAGES, streams=2)
+    origin = time.perf_counter()
+    main = threading.get_ident()
+    threading.Timer(0.1, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        queries.turn(20_000, 1, origin)
+    queries.close()
+    assert time.perf_counter() - origin < 5

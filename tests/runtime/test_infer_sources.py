@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.infer_sources import find_sources, output_names
+from runtime.infer_sources import find_sources, output_names, unused
 from segdata.errors import UserError
 
 
@@ -34,6 +34,7 @@ def test_results_of_an_earlier_run_are_no_input(tree):
         Path("a", name).parent.mkdir(exist_ok=True)
         Path("a", name).touch()
     Path("a/.hidden.png").touch()
+    Path("a/folder.mp4").mkdir()
     assert len(find_sources(["a"])) == 4
 
 
@@ -61,3 +62,4 @@ def test_what_names_nothing_is_said(tree, word, message):
 def test_output_names_never_repeat():
     paths = [Path(p) for p in ("a/x.png", "b/x.jpg", "x-2.png", "y.png", "c/x.png")]
     assert output_names(paths) == ["x", "x-2", "x-2-2", "y", "x-3"]
+    assert [unused("x", ["x", "x-2"]), unused("z", ["x"])] == ["x-3", "z"]

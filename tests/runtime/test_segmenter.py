@@ -64,6 +64,13 @@ def test_what_is_no_image_is_named(toys, image, message):
         segmenter(image)
 
 
+def test_a_closed_one_says_so(toys):
+    with runtime.Segmenter(toys.model()) as segmenter:
+        segmenter.close()
+        with pytest.raises(UserError, match="closed; make another"):
+            segmenter(toys.stripes())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

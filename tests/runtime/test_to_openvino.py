@@ -1,12 +1,11 @@
 import json
 
 import numpy as np
-import openvino
 import pytest
 
 from runtime import to_openvino
 from runtime.backends import load
-from runtime.backends.open_vino import CONFIG
+from runtime.backends.open_vino import CONFIG, core
 from runtime.to_openvino import convert
 from segdata.card import ModelCard
 from segdata.cli import run
@@ -22,7 +21,7 @@ def test_the_file_gives_the_labels_of_the_backend_and_says_what_it_is(toys):
     model = toys.model()
     target = convert(model)
     assert target == model.with_suffix(".xml")
-    network = openvino.Core().read_model(target)
+    network = core().read_model(target)
     card = {key: json.dumps(value) for key, value in json.loads(info(network, "card")).items()}
     card["format_version"] = info(network, "format_version")
     assert ModelCard.from_props(card, "") == load(model, "openvino").card
@@ -30,7 +29,7 @@ def test_the_file_gives_the_labels_of_the_backend_and_says_what_it_is(toys):
     config = json.loads(info(network, "config"))
     assert config == CONFIG
 
-    compiled = openvino.Core().compile_model(network, info(network, "device"), config)
+    compiled = core().compile_model(network, info(network, "device"), config)
     image = np.random.default_rng(0).integers(0, 256, (1, *toys.size, 3), np.uint8)
     (labels,) = compiled(image).values()
     assert len(np.unique(labels)) > 1
@@ -43,7 +42,7 @@ def test_both_files_are_replaced_together(toys, tmp_path):
     found = set()
     for noise in (0, 9):
         convert(toys.model(noise=noise), target)
-        assert info(openvino.Core().read_model(target), "weights_sha256") == sha256(weights)
+        assert info(core().read_model(target), "weights_sha256") == sha256(weights)
         found.add(sha256(weights))
     assert len(found) == 2
     assert sorted(path.name for path in target.parent.iterdir()) == ["model.bin", "model.xml"]

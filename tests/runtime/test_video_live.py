@@ -5,6 +5,7 @@ import http.server
 import itertools
 import threading
 import time
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -35,7 +36,8 @@ def test_frames_of_a_camera():
         assert isinstance(stream, LiveStream)
         assert stream.live
         assert stream.count is None
-        assert stream.name == "127.0.0.1-yard"
+        port = urlsplit(camera.address).port
+        assert stream.name == f"127.0.0.1-{port}-yard"
         assert stream.title == f"http://127.0.0.1:{camera.server.server_port}/yard"
         frames = list(stream.frames())
     assert len(frames) == 6
@@ -93,6 +95,10 @@ def test_stop_ends_the_wait_for_a_lost_camera(monkeypatch):
         ("http://127.0.0.1:9/x", "no stream there"),
         ("rstp://127.0.0.1/x", r'unknown kind of address \(did you mean "rtsp"\?\)'),
         ("97", "camera 97: cannot open it"),
+        ("700", "camera 700: no such number; cameras are 0 to 99"),
+        ("9" * 30, "no such number"),
+        ("rtsp://[::1/x", r"rtsp://\[::1/x is no address; write it as in rtsp://"),
+        ("http://me:pw@host:80a/x", r"^http://host:80a/x is no address"),
         ("/dev/null", "/dev/null: cannot open it"),
     ],
 )
@@ -111,7 +117,9 @@ def test_an_address_of_a_file_has_an_end(tmp_path, name, codec):
         video = open_live(f"http://127.0.0.1:{server.server_port}/{name}", 5)
         assert isinstance(video, VideoFile)
         assert len(list(video.frames())) == 30
-        assert video.name == f"127.0.0.1-{name}"
+        assert video.name == f"127.0.0.1-{server.server_port}-{name}"
+        with pytest.raises(UserError, match=rf"gone-{name}: no stream there; check the address"):
+            open_live(f"http://127.0.0.1:{server.server_port}/gone-{name}", 5)
         assert (video.damaged, video.trouble, video.live) == (0, "", False)
     finally:
         server.shutdown()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -72,7 +73,11 @@ def unwritable(_: list[str] | None) -> int:
     [
         (fail, 2, "error: the first line and the second\n"),
         (interrupt, 130, "interrupted\n"),
-        (unwritable, 2, "error: /x/y.onnx: Permission denied\n"),
+        (
+            unwritable,
+            2,
+            "error: /x/y.onnx: Permission denied; check the permissions, or give another path\n",
+        ),
         (lambda _: None, 0, ""),
         (lambda argv: len(argv or []), 3, ""),
     ],
@@ -107,6 +112,30 @@ def test_a_signal_ends_the_block_as_an_exception_does(number: int, code: int) ->
     assert cleaned == [number]
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "message"),
+    [(signal.SIGINT, 130, "interrupted\n"), (signal.SIGTERM, 143, "")],
+)
+def test_a_signal_while_an_extension_is_loaded(
+    number: int, code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main(argv: list[str] | None) -> None:
+        try:
+            signal.raise_signal(number)
+        except BaseException as error:  # as pybind11 does
+            raise ImportError("initialization failed") from error
+
+    before = signal.signal(number, signal.SIG_DFL)  # started with `&` SIGINT is ignored
+    try:
+        with pytest.raises(SystemExit) as caught:
+            cli.run(main, [])
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+    assert caught.value.code == code
+    assert capsys.readouterr().err == message
+
+
 def test_a_signal_that_is_ignored_stays_so() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -115,6 +144,32 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
         assert caught.value.code == 0
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from segdata.cli import run
+from segdata.files import atomic_path
+
+def main(argv):
+    with atomic_path(Path(sys.argv[1])) as path:
+        path.touch()
+        for _ in range(100_000):
+            print("line")
+
+run(main)
+"""
+    words = [sys.executable, "-c", code, str(tmp_path / "a.txt")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+    assert not list(tmp_path.iterdir())
 
 
 def test_run_keeps_the_traceback_of_a_defect() -> None:

@@ -1,10 +1,10 @@
 import numpy as np
 import onnx
 import onnxruntime
-import openvino
 import pytest
 from onnx import numpy_helper
 
+from runtime.backends.open_vino import core
 from runtime.backends.zero_points import shift_activations
 
 # Two convolutions that meet in a Concat before a third one, as in a block of STDC.
@@ -63,7 +63,6 @@ def test_the_arithmetic_stays(model):
 def test_openvino_computes_what_stands_behind_a_concat(model):
     expected = on_onnxruntime(model)
     shift_activations(model)
-    core = openvino.Core()
-    compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU")
+    compiled = core().compile_model(core().read_model(model.SerializeToString()), "CPU")
     actual = next(iter(compiled({"x": image()}).values()))
     assert np.corrcoef(expected.ravel(), actual.ravel())[0, 1] > 0.9999
