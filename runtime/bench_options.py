@@ -118,7 +118,7 @@ def refuse_others(words: Sequence[str]) -> None:
         option = word.partition("=")[0]
         remedy = OTHERS.get(option)
         if remedy:
-            raise UserError(f"{word}: {option} of trtexec is not taken here; {remedy}")
+            raise UserError(f"{word}: trtexec has it, this command does not; {remedy}")
 
 
 def check_bench(args: argparse.Namespace) -> None:

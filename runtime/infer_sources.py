@@ -85,7 +85,8 @@ def _expand(word: str) -> Iterator[Path]:
         yield path
     else:
         matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  (absolute globs)
-        yield from (Path(match) for match in matches if Path(match).is_file())
+        files = (Path(match) for match in matches)
+        yield from (file for file in files if file.is_file() and not _is_output(file))
 
 
 def _is_image(file: Path) -> bool:

@@ -27,7 +27,8 @@ class Row:
         size_mb: of the file, in 10^6 bytes.
         median_ms, p90_ms, p99_ms: latency of one batch.
         fps: images per second.
-        ratio: median latency over that of the first row.
+        ratio: median latency over that of the first row; of several streams, whose queries wait
+            for each other, the time an image takes of all of them.
         queries: how many batches were timed.
         throughput: queries per second, over all streams.
         batch: images in a query.
@@ -67,6 +68,7 @@ def rows(
 ) -> list[Row]:
     """One row per format, in order; the first is the reference of ratio, difference, agreement."""
     first = next(iter(backends))
+    cost = {name: _cost(timing) for name, timing in timings.items()}
     return [
         Row(
             format=name,
@@ -76,7 +78,7 @@ def rows(
             p90_ms=timings[name].percentile(90),
             p99_ms=timings[name].percentile(99),
             fps=timings[name].throughput * timings[name].batch,
-            ratio=timings[name].median / timings[first].median,
+            ratio=cost[name] / cost[first],
             queries=len(timings[name].queries),
             throughput=timings[name].throughput,
             batch=timings[name].batch,
@@ -85,6 +87,11 @@ def rows(
         )
         for name, backend in backends.items()
     ]
+
+
+def _cost(timing: Timing) -> float:
+    """What a format is compared by: ms of a query, or of each of several at once."""
+    return timing.median if timing.streams == 1 else 1000 / timing.throughput
 
 
 def table(rows: Sequence[Row]) -> str:

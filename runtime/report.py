@@ -108,9 +108,12 @@ def make_gallery(
     spec = data or result.content["data"]
     if not spec or not samples:
         return Gallery()
-    dataset = open_dataset(spec)
-    backends = section_of(result, _load_models, result.path.parent, models, backend)
-    check_classes(next(iter(backends.values())), dataset)
+    try:
+        dataset = open_dataset(spec)
+        backends = section_of(result, _load_models, result.path.parent, models, backend)
+        check_classes(next(iter(backends.values())), dataset)
+    except UserError as error:
+        raise UserError(f"{error}; --samples=0 makes the page without pictures") from error
     panels, present = make_panels(dataset, backends, samples)
     return Gallery(panels, present, _marks(panels, list(backends)))
 

@@ -63,3 +63,9 @@ def test_output_names_never_repeat():
     paths = [Path(p) for p in ("a/x.png", "b/x.jpg", "x-2.png", "y.png", "c/x.png")]
     assert output_names(paths) == ["x", "x-2", "x-2-2", "y", "x-3"]
     assert [unused("x", ["x", "x-2"]), unused("z", ["x"])] == ["x-3", "z"]
+
+
+def test_globs_pass_over_results_of_an_earlier_run_too(tmp_path):
+    for name in ("a.png", "a.labels.png", "a.overlay.jpg"):
+        (tmp_path / name).touch()
+    assert find_sources([f"{tmp_path}/*.*"]).images == [tmp_path / "a.png"]

@@ -45,6 +45,15 @@ def test_rows_compare_with_the_first(rows, toys):
     assert second.iou == [pytest.approx(0.8), 0, None, None]
 
 
+def test_several_streams_are_compared_by_throughput_and_one_by_latency(toys):
+    backends = {name: load(toys.model(f"{name}.onnx"), "onnxruntime") for name in ("FP32", "INT8")}
+    spans = [(n, n + 30.0) for n in range(10)]  # queries that overlap
+    slow, fast = ({"queries": spans, "wall_ms": wall} for wall in (200, 100))
+    for streams, ratio in ((4, 0.5), (1, 1)):
+        timings = {"FP32": Timing(**slow, streams=streams), "INT8": Timing(**fast, streams=streams)}
+        assert parity.rows(backends, timings, None)[1].ratio == pytest.approx(ratio)
+
+
 def test_table_is_aligned(rows):
     lines = parity.table(rows).splitlines()
     assert len({len(line) for line in lines}) == 1
