@@ -27,9 +27,11 @@ from runtime.video_source import Frame, Source, now
 from segdata.cli import progress
 from segdata.draw import overlay
 from segdata.errors import UserError
+from segdata.preprocess import restore
 from segdata.readers import LABEL_SUFFIX
 
-Labelled = tuple[Frame, NDArray[np.uint8]]
+# A frame with its image, or its labels, at the network's size.
+Fitted = tuple[Frame, NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,15 @@ def label_video(
             writer = stack.enter_context(video_file(path, source.fps, keep=source.live))
             sink = _Sink(writer, segmenter, source, folder)
             stack.enter_context(_timer(options.duration if source.live else None, source.stop))
-            frames = stack.enter_context(Ahead(source.frames(), newest=source.live))
+            # Fitting and restoring belong to the threads beside inference, which is the slowest.
+            fitted = ((frame, segmenter.fit(frame.image)) for frame in source.frames())
+            frames = stack.enter_context(Ahead(fitted, newest=source.live))
             stack.callback(source.stop)
             behind = stack.enter_context(Behind(sink.write))
             total = min(filter(None, (source.count, options.max_frames)), default=None)
             wanted = _limited(frames, options)
-            for frame in progress(wanted, desc=source.title, total=total):
-                behind.put((frame, segmenter(frame.image)))
+            for frame, image in progress(wanted, desc=source.title, total=total):
+                behind.put((frame, segmenter(image)))
                 tally.frames, tally.dropped = tally.frames + 1, frames.dropped
                 if window and sink.latest is not None and not window.show(sink.latest):
                     break
@@ -107,8 +111,9 @@ class _Sink:
         self._start: float | None = None
         self.latest: NDArray[np.uint8] | None = None
 
-    def write(self, item: Labelled) -> None:
-        frame, labels = item
+    def write(self, item: Fitted) -> None:
+        frame, fitted = item
+        labels = restore(fitted, (frame.image.shape[0], frame.image.shape[1]))
         if self._folder is not None:
             write_image(self._folder / f"{frame.index:06d}{LABEL_SUFFIX}", labels)
         picture = overlay(frame.image, labels, self._palette)
@@ -158,14 +163,14 @@ class _Tally:
         )
 
 
-def _limited(frames: Iterable[Frame], options: VideoOptions) -> Iterator[Frame]:
+def _limited(frames: Iterable[Fitted], options: VideoOptions) -> Iterator[Fitted]:
     """The frames up to the limit of time or number."""
     start: float | None = None
-    for count, frame in enumerate(frames, 1):
+    for count, (frame, image) in enumerate(frames, 1):
         start = frame.at if start is None else start
         if options.duration is not None and frame.at - start >= options.duration:
             return
-        yield frame
+        yield frame, image
         if count == options.max_frames:
             return
 

@@ -12,7 +12,7 @@ from runtime.backends import load
 from runtime.evaluate import predict
 from runtime.tiles import Tiling, predict_tiled
 from segdata.errors import UserError
-from segdata.preprocess import read_image
+from segdata.preprocess import fit, read_image
 
 
 class Segmenter:
@@ -71,6 +71,14 @@ class Segmenter:
         if self._tiling is None:
             return predict(self._backend, pixels)
         return predict_tiled(self._backend, pixels, self._tiling)
+
+    def fit(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The first step of labelling: RGB [h,w,3] at the network's size, or as it is for tiles.
+
+        `restore(segmenter(segmenter.fit(image)), (h, w))` is `segmenter(image)` in three steps,
+        which threads can share; see `segdata.preprocess`.
+        """
+        return image if self._tiling else fit(image, self.input_size)
 
     def close(self) -> None:
         """Release the model; the object cannot label afterwards. A second call does nothing."""

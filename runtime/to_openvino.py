@@ -57,7 +57,8 @@ def convert(model: str | Path, target: str | Path | None = None) -> Path:
             network.set_rt_info(sha256(new_weights), ["emca", "weights_sha256"])
             openvino.serialize(network, new, new_weights)
         except RuntimeError as error:  # OpenVINO's for whatever the system refuses
-            raise UserError(f"{target}: cannot be written; check the folder and the disk") from error
+            reason = "cannot be written; check the folder and the disk"
+            raise UserError(f"{target}: {reason}") from error
         target.unlink(missing_ok=True)  # so that at no time two stand together that differ
     return target
 

@@ -103,16 +103,32 @@ def test_python_and_the_program_give_the_same_labels_and_overlays(golden, segmen
 
 
 def test_videos(golden, segment, tmp_path):
-    frames = [np.full((48, 64, 3), 20 * k, np.uint8) for k in range(9)]
-    clip, out = tmp_path / "clip.mp4", tmp_path / "out.mp4"
-    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"mp4v"), 7, (64, 48))
+    frames = [np.full((47, 63, 3), 20 * k, np.uint8) for k in range(9)]
+    clip, out = tmp_path / "clip.avi", tmp_path / "out.mp4"
+    mjpg = cv2.VideoWriter.fourcc(*"MJPG")
+    writer = cv2.VideoWriter(str(clip), cv2.CAP_OPENCV_MJPEG, mjpg, 7, (63, 47))
     for frame in frames:
         writer.write(frame)
     writer.release()
     assert segment(golden / "one.xml", clip, "-o", out) == (0, "")
     video = cv2.VideoCapture(str(out))
     assert (video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)) == (9, 7)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4", "out.mp4"]
+    assert video.read()[1].shape == (48, 64, 3)  # nothing is cut off to make it even
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.avi", "out.mp4"]
+
+
+def test_damaged_frames_are_counted_and_the_others_kept(golden, segment, tmp_path):
+    clip, out = tmp_path / "clip.avi", tmp_path / "out.mp4"
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for _ in range(20):
+        writer.write(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8))
+    writer.release()
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    code, said = segment(golden / "one.xml", clip, "-o", out)
+    kept = int(cv2.VideoCapture(str(out)).get(cv2.CAP_PROP_FRAME_COUNT))
+    assert 5 < kept < 15
+    assert code == 2
+    assert said == f"error: {clip}: {20 - kept} frames are damaged or missing\n"
 
 
 @pytest.mark.parametrize(
@@ -128,6 +144,8 @@ def test_videos(golden, segment, tmp_path):
         (["{model}", "none.png", "-o", "{out}/a.png"], "none.png: no such file"),
         (["{model}", "none.mp4", "-o", "{out}/a.mp4"], "none.mp4: no such file"),
         (["{model}", "{out}/cut.png", "-o", "{out}/a.png"], "not a readable image, or damaged"),
+        (["{model}", "{out}/flip.png", "-o", "{out}/a.png"], "not a readable image, or damaged"),
+        (["{model}", "{out}/cut.png", "-o", "{out}/cut.png"], "is what is read; give another -o"),
         (["{model}", "{out}/text.mp4", "-o", "{out}/a.mp4"], "not a readable image or video"),
         (["{model}", "{out}/text.mp4", "-o", "{out}/a.avi"], "are an .mp4"),
         (["{model}", "rtsp://127.0.0.1:9/x", "-o", "{out}/a.mp4"], "cannot be opened"),
@@ -138,7 +156,9 @@ def test_videos(golden, segment, tmp_path):
     ],
 )
 def test_mistakes_end_in_one_line_and_leave_nothing(golden, segment, tmp_path, arguments, words):
-    (tmp_path / "cut.png").write_bytes((golden / "image0.png").read_bytes()[:2000])
+    png = (golden / "image0.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(png[:2000])
+    (tmp_path / "flip.png").write_bytes(png[:-17] + bytes([png[-17] ^ 1]) + png[-16:])
     (tmp_path / "text.mp4").write_text("no video")
     places = {"model": golden / "one.xml", "onnx": golden / "one.onnx", "out": tmp_path}
     places["image"] = golden / "image0.png"
@@ -147,7 +167,7 @@ def test_mistakes_end_in_one_line_and_leave_nothing(golden, segment, tmp_path, a
     assert said.startswith("error: ")
     assert said.count("\n") == 1
     assert words in said
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["cut.png", "text.mp4"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cut.png", "flip.png", "text.mp4"]
 
 
 def test_the_benchmark_writes_json(golden, build):

@@ -284,4 +284,6 @@ def test_nothing_is_overwritten_by_what_fails(toys, failing):
         words = (f"--onnx={model}", "--shapes=nonsense", f"--export{name}={old}")
         assert "write --shapes=image:1x48x64x3" in failing(main, *words)
     assert old.read_text() == "{}"
-    assert "--best: trtexec has it, this command does not" in failing(main, f"--onnx={model}", "--best")
+    assert "--best: trtexec has it, this command does not" in failing(
+        main, f"--onnx={model}", "--best"
+    )

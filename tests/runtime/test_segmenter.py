@@ -12,6 +12,7 @@ from runtime.backends import load
 from runtime.evaluate import predict
 from runtime.tiles import Tiling, predict_tiled
 from segdata.errors import UserError
+from segdata.preprocess import restore
 
 
 def test_an_image_and_its_file_give_the_labels_of_predict(toys, backend_name):
@@ -38,6 +39,16 @@ def test_tiles_are_those_of_predict_tiled(toys):
     expected = predict_tiled(load(model), image, Tiling((48, 64), 16))
     np.testing.assert_array_equal(segmenter(image), expected)
     assert (expected == toys.stripes((100, 150))).all()
+
+
+@pytest.mark.parametrize("tile", [None, (48, 64)])
+@pytest.mark.parametrize("size", [(48, 64), (100, 150), (31, 77)])
+def test_labelling_can_be_done_in_three_steps(toys, tile, size):
+    image = toys.paint(toys.stripes(size))
+    segmenter = runtime.Segmenter(toys.model(), tile=tile)
+    found = restore(segmenter(segmenter.fit(image)), size)
+    np.testing.assert_array_equal(found, segmenter(image))
+    assert (segmenter.fit(image).shape[:2] == segmenter.input_size) == (not tile or size == tile)
 
 
 def test_views_of_arrays_are_taken(toys):

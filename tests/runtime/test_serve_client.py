@@ -101,6 +101,7 @@ def test_bad_input_is_one_line(toys, server, failing):
     assert "is no HOST:PORT; leave out http://" in failing(
         main, f"http://{url}", "open", image, *out
     )
+    assert "ports go from 1 to 65535" in failing(main, "127.0.0.1:99999", "open", image, *out)
     assert "--in-flight=0" in failing(main, url, "open", image, *out, "--in-flight=0")
     assert "gone.png" in failing(main, url, "open", toys.folder / "gone.png", *out)
     assert "a.png is a file; give a folder" in failing(main, url, "open", image, "-o", image)

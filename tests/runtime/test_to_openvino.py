@@ -61,6 +61,14 @@ def test_the_target_has_the_suffix_of_openvino(toys):
         convert(toys.model(), toys.folder / "model.bin")
 
 
+def test_what_cannot_be_written_leaves_what_was_there(toys):
+    target = toys.folder / f"{'a' * 251}.xml"  # too long for the temporary name
+    target.write_text("before")
+    with pytest.raises(UserError, match="cannot be written; check the folder and the disk"):
+        convert(toys.model(), target)
+    assert target.read_text() == "before"
+
+
 def test_the_command(toys, capsys):
     with pytest.raises(SystemExit) as end:
         run(to_openvino.main, [str(toys.model()), "-o", str(toys.folder / "own.xml")])

@@ -1,11 +1,12 @@
 #include "image.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <fstream>
-#include <iterator>
 #include <system_error>
 #include <vector>
 
@@ -18,6 +19,8 @@
 namespace fs = std::filesystem;
 
 namespace {
+
+std::string const kPngMark = "\x89PNG\r\n\x1a\n";
 
 class Temporary {
 public:
@@ -36,6 +39,48 @@ private:
     fs::path path_;
 };
 
+//! The checksum of PNG.
+std::uint32_t crc32(char const* bytes, std::size_t count) {
+    static auto const table = [] {
+        std::array<std::uint32_t, 256> values{};
+        for (std::uint32_t i = 0; i < values.size(); ++i) {
+            values[i] = i;
+            for (int bit = 0; bit < 8; ++bit) {
+                values[i] = (values[i] >> 1) ^ ((values[i] & 1) != 0 ? 0xedb88320U : 0U);
+            }
+        }
+        return values;
+    }();
+    std::uint32_t rest = ~0U;
+    for (std::size_t i = 0; i < count; ++i) {
+        rest = (rest >> 8) ^ table[(rest ^ static_cast<std::uint8_t>(bytes[i])) & 255];
+    }
+    return ~rest;
+}
+
+//! Whether every chunk (length, type, content, checksum) is there and as it was written.
+bool png_is_whole(std::string const& bytes) {
+    auto const number = [&bytes](std::size_t at) {
+        std::uint32_t value = 0;
+        for (std::size_t i = at; i < at + 4; ++i) {
+            value = value << 8 | static_cast<std::uint8_t>(bytes[i]);
+        }
+        return value;
+    };
+    for (std::size_t start = kPngMark.size(); start + 12 <= bytes.size();) {
+        std::size_t const length = number(start);
+        if (length > bytes.size() - start - 12 ||
+            crc32(&bytes[start + 4], length + 4) != number(start + 8 + length)) {
+            return false;
+        }
+        if (bytes.compare(start + 4, 4, "IEND") == 0) {
+            return true;
+        }
+        start += length + 12;
+    }
+    return false;
+}
+
 //! Decoders fill what is missing with grey and go on; only the bytes tell.
 bool is_whole(std::string const& bytes) {
     auto const starts = [&bytes](std::string const& mark) {
@@ -46,7 +91,7 @@ bool is_whole(std::string const& bytes) {
         auto const scan = bytes.rfind("\xff\xda");
         return end != std::string::npos && (scan == std::string::npos || end > scan);
     }
-    return !starts("\x89PNG") || bytes.rfind("IEND") != std::string::npos;
+    return !starts(kPngMark) || png_is_whole(bytes);
 }
 
 //! The image in the format of the name.
@@ -77,8 +122,11 @@ cv::Mat read_image(fs::path const& path) {
     if (!fs::is_regular_file(path, code)) {
         throw emca::Error(path.string() + ": no such file; check the path");
     }
-    std::ifstream file(path, std::ios::binary);
-    std::string const bytes{std::istreambuf_iterator<char>(file), {}};
+    std::string bytes(fs::file_size(path, code), '\0');
+    if (!std::ifstream(path, std::ios::binary)
+             .read(bytes.data(), static_cast<std::streamsize>(bytes.size()))) {
+        bytes.clear();
+    }
     cv::Mat image;
     if (!bytes.empty() && is_whole(bytes)) {
         cv::Mat const data(1, static_cast<int>(bytes.size()), CV_8UC1,

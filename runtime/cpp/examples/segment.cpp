@@ -4,6 +4,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
+#include <string>
+#include <system_error>
 
 #include <opencv2/core/utils/logger.hpp>
 
@@ -11,6 +14,8 @@
 #include "image.hpp"
 #include "overlay.hpp"
 #include "video.hpp"
+
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -49,6 +54,12 @@ void segment(Arguments const& arguments) {
         throw emca::Error(
             "--labels writes the label map of an image; give an image and -o NAME.png");
     }
+    for (fs::path const& read : {fs::path(arguments.source), arguments.model}) {
+        std::error_code code;
+        if (fs::equivalent(read, arguments.out, code)) {
+            throw emca::Error(arguments.out.string() + " is what is read; give another -o");
+        }
+    }
     emca::Segmenter segmenter(arguments.model, arguments.options);
     if (image) {
         segment_image(segmenter, arguments);
@@ -56,8 +67,12 @@ void segment(Arguments const& arguments) {
     } else {
         stop_on(SIGINT);
         stop_on(SIGTERM);
-        int const frames = segment_video(segmenter, arguments.source, arguments.out, stop);
-        std::printf("%s: %d frames\n", arguments.out.c_str(), frames);
+        Counts const frames = segment_video(segmenter, arguments.source, arguments.out, stop);
+        std::printf("%s: %d frames\n", arguments.out.c_str(), frames.written);
+        if (frames.damaged > 0 && !stop) {
+            throw emca::Error(arguments.source + ": " + std::to_string(frames.damaged) +
+                              " frames are damaged or missing");
+        }
     }
 }
 

@@ -1,15 +1,15 @@
 #include "video.hpp"
 
-#include <cmath>
 #include <exception>
 #include <functional>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include <opencv2/core.hpp>
 #include <opencv2/videoio.hpp>
-#include <opencv2/videoio/registry.hpp>
 
+#include "frames.hpp"
 #include "image.hpp"
 #include "overlay.hpp"
 #include "pipeline.hpp"
@@ -18,18 +18,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::size_t kQueue = 4;    // frames between two stages
-constexpr double kUnknownRate = 25;  // of cameras that do not say
-constexpr double kHighestRate = 1000;
+constexpr std::size_t kQueue = 4;  // frames between two stages
 
 struct Labelled {
     cv::Mat image, labels;
 };
-
-bool is_number(std::string const& text) {
-    return !text.empty() && text.size() < 5 &&
-           text.find_first_not_of("0123456789") == std::string::npos;
-}
 
 //! Whether the source ends by itself.
 bool is_file(std::string const& source) {
@@ -37,32 +30,11 @@ bool is_file(std::string const& source) {
     return fs::is_regular_file(source, code);
 }
 
-//! The backend of OpenCV to read with, where it has it: others are tried in turn, at length.
-int reader(int wanted) {
-    return cv::videoio_registry::hasBackend(static_cast<cv::VideoCaptureAPIs>(wanted))
-               ? wanted
-               : cv::CAP_ANY;
-}
-
-cv::VideoCapture open(std::string const& source) {
-    bool const is_path = !is_number(source) && source.find("://") == std::string::npos;
-    bool const is_device = source.rfind("/dev/", 0) == 0;
-    std::error_code code;
-    if (is_path && !fs::exists(source, code)) {
-        throw emca::Error(source + ": no such file; check the path");
-    }
-    cv::VideoCapture video;
-    if (is_number(source)) {
-        video.open(std::stoi(source), reader(cv::CAP_V4L2));
-    } else {
-        video.open(source, reader(is_device ? cv::CAP_V4L2 : cv::CAP_FFMPEG));
-    }
-    if (!video.isOpened()) {
-        throw emca::Error(source + (is_file(source)
-                                        ? ": not a readable image or video; replace it"
-                                        : ": cannot be opened; check that it is there"));
-    }
-    return video;
+//! With an even number of rows and columns, which encoders want; OpenCV would cut one off.
+cv::Mat even(cv::Mat const& image) {
+    cv::Mat result;
+    cv::copyMakeBorder(image, result, 0, image.rows % 2, 0, image.cols % 2, cv::BORDER_REPLICATE);
+    return result;
 }
 
 //! How many frames a finished video has: OpenCV does not say that a disk was full.
@@ -105,7 +77,7 @@ private:
 
 class Pipeline {
 public:
-    Pipeline(emca::Segmenter& segmenter, cv::VideoCapture& video, std::atomic<bool> const& stop)
+    Pipeline(emca::Segmenter& segmenter, Frames& video, std::atomic<bool> const& stop)
         : segmenter_(segmenter), video_(video), stop_(stop) {}
 
     //! The number of frames that were handed to the encoder.
@@ -145,24 +117,24 @@ private:
     }
 
     void encode(fs::path const& path) {
-        double const rate = video_.get(cv::CAP_PROP_FPS);
-        bool const known = std::isfinite(rate) && rate > 0 && rate < kHighestRate;
         cv::VideoWriter writer;
         while (auto const frame = labelled_.pop()) {
+            cv::Mat const painted =
+                even(overlay(frame->image, frame->labels, segmenter_.palette()));
             if (!writer.isOpened() &&
                 !writer.open(path.string(), cv::VideoWriter::fourcc('m', 'p', '4', 'v'),
-                             known ? rate : kUnknownRate, frame->image.size())) {
+                             video_.rate(), painted.size())) {
                 throw emca::Error(
                     "no video can be written there; name an .mp4 in a folder that "
                     "can be written to");
             }
-            writer.write(overlay(frame->image, frame->labels, segmenter_.palette()));
+            writer.write(painted);
             ++frames_;
         }
     }
 
     emca::Segmenter& segmenter_;
-    cv::VideoCapture& video_;
+    Frames& video_;
     std::atomic<bool> const& stop_;
     Queue<cv::Mat> decoded_{kQueue};
     Queue<Labelled> labelled_{kQueue};
@@ -171,12 +143,12 @@ private:
 
 }  // namespace
 
-int segment_video(emca::Segmenter& segmenter, std::string const& source, fs::path const& out,
-                  std::atomic<bool> const& stop) {
+Counts segment_video(emca::Segmenter& segmenter, std::string const& source, fs::path const& out,
+                     std::atomic<bool> const& stop) {
     if (out.extension() != ".mp4") {
         throw emca::Error(out.string() + ": overlays of a video are an .mp4; name it so");
     }
-    cv::VideoCapture video = open(source);
+    Frames video(source);
     int frames = 0;
     write_whole(out, [&](fs::path const& temporary) {
         frames = Pipeline(segmenter, video, stop).run(temporary);
@@ -191,5 +163,5 @@ int segment_video(emca::Segmenter& segmenter, std::string const& source, fs::pat
                               std::to_string(frames) + " frames were written; check the disk");
         }
     });
-    return frames;
+    return {frames, video.damaged()};
 }

@@ -7,11 +7,15 @@
 
 #include "emca/segmenter.hpp"
 
+struct Counts {
+    int written;
+    int damaged;  //!< frames of the source that could not be read
+};
+
 //! Label every frame of a video, camera or URL and write the overlays as a video.
 //!
 //! \param stop ends a camera or stream early, which keeps what was written; it ends a file with an
 //! error
-//! \return how many frames were written
 //! \throw emca::Error the source cannot be opened or holds no frame, the output cannot be written
-int segment_video(emca::Segmenter& segmenter, std::string const& source,
+Counts segment_video(emca::Segmenter& segmenter, std::string const& source,
                   std::filesystem::path const& out, std::atomic<bool> const& stop);

@@ -2,6 +2,7 @@
 // runtime/to_openvino.py wrote down.
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -39,6 +40,22 @@ std::string fingerprint(std::string const& graph) {
     return start == std::string::npos ? "" : graph.substr(start + key.size(), 64);
 }
 
+//! The one OpenVINO of the process, as long as somebody uses it.
+//!
+//! Each sets a stack for signal handlers and puts back the one before when it goes. Of two, the
+//! wrong order would leave freed memory to the next signal (OpenVINO 2026.4, sigstack_manager.cpp).
+std::shared_ptr<ov::Core> shared_core() {
+    static std::mutex mutex;
+    static std::weak_ptr<ov::Core> kept;
+    std::lock_guard const lock(mutex);
+    auto core = kept.lock();
+    if (!core) {
+        core = std::make_shared<ov::Core>();
+        kept = core;
+    }
+    return core;
+}
+
 class OpenVinoRunner final : public Runner {
 public:
     OpenVinoRunner(std::filesystem::path path, int threads);
@@ -49,12 +66,13 @@ public:
     std::uint8_t const* run() override;
 
 private:
-    std::shared_ptr<ov::Model> read(ov::Core& core) const;
+    std::shared_ptr<ov::Model> read() const;
     std::string info(ov::Model const& network, char const* key) const;
     ov::AnyMap config_of(ov::Model const& network, int threads) const;
     void check(ov::Model const& network) const;
 
     std::filesystem::path path_;
+    std::shared_ptr<ov::Core> core_ = shared_core();
     Card card_;
     ov::Tensor input_;
     ov::InferRequest request_;
@@ -62,14 +80,13 @@ private:
 
 OpenVinoRunner::OpenVinoRunner(std::filesystem::path path, int threads) : path_(std::move(path)) {
     std::string const where = path_.string();
-    ov::Core core;
-    auto const network = read(core);
+    auto const network = read();
     card_ = Card::read(parse_json(info(*network, "card"), where, kConvert), where, kConvert);
     check(*network);
     ov::AnyMap const config = config_of(*network, threads);
     try {
         request_ =
-            core.compile_model(network, info(*network, "device"), config).create_infer_request();
+            core_->compile_model(network, info(*network, "device"), config).create_infer_request();
         auto const batch = network->input().get_partial_shape()[0];
         input_ = ov::Tensor(ov::element::u8,
                             {batch.is_static() ? static_cast<std::size_t>(batch.get_length()) : 1,
@@ -93,7 +110,7 @@ std::uint8_t const* OpenVinoRunner::run() {
 
 //! Both files, known to be whole and to belong together before OpenVINO sees them: it would run a
 //! graph with any weights of the right size.
-std::shared_ptr<ov::Model> OpenVinoRunner::read(ov::Core& core) const {
+std::shared_ptr<ov::Model> OpenVinoRunner::read() const {
     std::filesystem::path weights = path_;
     weights.replace_extension(".bin");
     std::string const wanted = fingerprint(read_file(path_, "check the path"));
@@ -107,7 +124,7 @@ std::shared_ptr<ov::Model> OpenVinoRunner::read(ov::Core& core) const {
                     "; copy both files together, or " + kConvert);
     }
     try {
-        return core.read_model(path_.string());
+        return core_->read_model(path_.string());
     } catch (ov::Exception const& error) {
         throw Error(path_.string() + " is damaged (" + reason_of(error) + "); " + kConvert);
     }

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <mutex>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -107,6 +108,9 @@ bool is_registered(nvinfer1::IPluginRegistry& registry) {
 }  // namespace
 
 void load_plugin(nvinfer1::IPluginRegistry& registry, fs::path const& named) {
+    // The registry is one for all threads and refuses what it has already.
+    static std::mutex one_at_a_time;
+    std::scoped_lock const lock(one_at_a_time);
     if (is_registered(registry)) {
         return;
     }

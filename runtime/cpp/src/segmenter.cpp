@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <string>
 #include <utility>
 
 #include "preprocess.hpp"
@@ -33,6 +34,9 @@ cv::Mat Segmenter::labels(cv::Mat const& image, Channels order) {
 
 void Segmenter::labels(cv::Mat const& image, Channels order, cv::Mat& result) {
     Impl& own = impl();
+    if (image.dims > 2) {
+        throw Error("the image has " + std::to_string(image.dims) + " dimensions; give two");
+    }
     if (image.empty() || image.type() != CV_8UC3) {
         throw Error(image.empty() ? "the image is empty; check that it was read"
                                   : "the image is " + cv::typeToString(image.type()) +

@@ -1,6 +1,8 @@
 // Segmenter on OpenVINO: the labels of Python, refusals, lifetimes and threads.
 #include <array>
+#include <csignal>
 #include <fstream>
+#include <memory>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -61,6 +63,7 @@ void check_bad_images(fs::path const& model) {
     CHECK_ERROR(label(cv::Mat(4, 4, CV_8UC1)), "the image is CV_8UC1; give CV_8UC3");
     CHECK_ERROR(label(cv::Mat(4, 4, CV_8UC4)), "CV_8UC4");
     CHECK_ERROR(label(cv::Mat(4, 4, CV_32FC3)), "CV_32FC3");
+    CHECK_ERROR(label(cv::Mat({2, 4, 4}, CV_8UC3)), "the image has 3 dimensions; give two");
     CHECK(segmenter.labels(cv::Mat(4, 4, CV_8UC3, cv::Scalar()), Channels::rgb).rows == 4);
 }
 
@@ -175,6 +178,22 @@ void check_threads(fs::path const& model, std::vector<Golden> const& golden) {
     }
 }
 
+volatile std::sig_atomic_t caught = 0;
+
+//! Segmenters that go in the order they came leave signal handlers a stack to run on.
+void check_signals(fs::path const& model) {
+    struct sigaction action {};
+    action.sa_handler = [](int) { caught = 1; };
+    action.sa_flags = SA_ONSTACK;
+    sigaction(SIGUSR1, &action, nullptr);
+    auto first = std::make_unique<Segmenter>(model);
+    auto second = std::make_unique<Segmenter>(model);
+    first.reset();
+    second.reset();
+    raise(SIGUSR1);
+    CHECK(caught == 1);
+}
+
 }  // namespace
 
 int main(int, char** words) {
@@ -189,5 +208,6 @@ int main(int, char** words) {
     check_options(golden);
     check_lifetimes(golden / "one.xml", images.front());
     check_threads(golden / "one.xml", images);
+    check_signals(golden / "one.xml");
     return 0;
 }

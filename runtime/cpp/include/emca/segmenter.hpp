@@ -46,7 +46,7 @@ struct Colour {
 
 //! A model that is ready to label images of any size.
 //!
-//! Nothing is shared between two of them. Threads may share one: its calls wait for each other, so
+//! Two of them do not disturb each other. Threads may share one: its calls wait for each other, so
 //! for work in parallel give each thread its own. One that was moved from can only be assigned to
 //! or destroyed; every other call throws Error.
 class EMCA_API Segmenter {
