@@ -2,22 +2,31 @@
 
 python benchmarks/int8_speed.py NAME=MODEL.onnx,MODEL.int8.onnx… --data SPEC [-o FILE]
 
-Of each model the best FP32 median is divided by the best of its INT8 or mixed files.
+Of each model the best FP32 median is divided by the best of its INT8 or mixed files. Where the time
+of OpenVINO goes is measured afterwards, layer by layer, in runs that are slower for it.
 """
 
 from __future__ import annotations
 
 import shlex
 import sys
+from collections import Counter
 from pathlib import Path
+from statistics import median
 
-from runtime.backends import CPU_BACKENDS, load
+import numpy as np
+
+from runtime.backends import CPU_BACKENDS, Backend, load
 from runtime.measure import measure
 from runtime.results import json_output, origin
 from segdata.cli import Parser, run
 from segdata.datasets import open_dataset
 from segdata.errors import UserError
 from segdata.files import sha256
+from segdata.preprocess import fit
+
+PROFILED = 40  # runs
+KINDS = 8  # of layers, the rest together
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -53,6 +62,7 @@ def main(argv: list[str] | None = None) -> None:
                 "p90_ms": round(timings["|".join((name, path, where))].percentile(90), 2),
                 "queries": len(timings["|".join((name, path, where))].queries),
                 "sha256": sha256(Path(path)),
+                **({"layers_ms": layers(backend, image)} if where == "openvino" else {}),
             }
             for (name, path, where), backend in loaded.items()
         ]
@@ -65,6 +75,18 @@ def main(argv: list[str] | None = None) -> None:
         print(ratios)
         command = shlex.join(["python", "benchmarks/int8_speed.py", *words])
         write(origin(command) | {"best FP32 / best INT8": ratios, "rows": rows})
+
+
+def layers(backend: Backend, image: np.ndarray) -> dict[str, float]:
+    """Median milliseconds in each kind of layer, the most expensive first."""
+    batch = fit(image, backend.card.input_size)[None]
+    kinds = {layer["Name"]: layer["LayerType"] for layer in backend.layer_info(batch).layers}
+    found: Counter[str] = Counter()
+    for name, ms in backend.layer_times(batch, PROFILED).layers:
+        found[kinds.get(name, "other")] += median(ms)
+    most = dict(found.most_common(KINDS))
+    rest = sum(found.values()) - sum(most.values())
+    return {kind: round(ms, 2) for kind, ms in (*most.items(), ("rest", rest))}
 
 
 def _parts(entry: str) -> tuple[str, list[str]]:

@@ -58,6 +58,7 @@ def test_a_failure_in_a_stream_is_raised():
     queries.close()
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interruption_ends_all_streams_at_once():
     queries = HostQueries(Slow([]), IMAGES, streams=2)
     origin = time.perf_counter()

@@ -185,6 +185,7 @@ def test_a_stream_is_found_again_and_ends_with_its_tries(toys, monkeypatch, caps
     assert np.abs(frames[5].astype(int) - image).mean() < 25
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_stream_is_kept_and_plays(toys, number):
     out = toys.folder / "out"
