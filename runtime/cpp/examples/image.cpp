@@ -86,10 +86,9 @@ bool is_whole(std::string const& bytes) {
     auto const starts = [&bytes](std::string const& mark) {
         return bytes.compare(0, mark.size(), mark) == 0;
     };
-    if (starts("\xff\xd8\xff")) {  // JPEG: an end after the last start of a scan
+    if (starts("\xff\xd8\xff")) {  // JPEG: no scan starts behind the last end
         auto const end = bytes.rfind("\xff\xd9");
-        auto const scan = bytes.rfind("\xff\xda");
-        return end != std::string::npos && (scan == std::string::npos || end > scan);
+        return end != std::string::npos && bytes.find("\xff\xda", end) == std::string::npos;
     }
     return !starts(kPngMark) || png_is_whole(bytes);
 }
