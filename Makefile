@@ -40,12 +40,15 @@ gpu-check: ## prove and time the kernels on the GPU at hand; nothing is download
 	PYTHONPATH=. $(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu_check.py
 
 # A run for each stage, as in use: torch, onnxruntime and OpenVINO each bring their own threads. Its
-# tests are shared among processes, in which one thread each is enough.
-PARTS := segdata plugins train export calibration runtime test_pipeline.py test_baselines.py \
-    test_gpu_check.py test_engines.py test_pages.py test_docker.py test_cpp.py
+# tests are shared among processes, in which one thread each is enough; those of WHOLE share one result.
+PARTS := segdata plugins train export calibration runtime test_baselines.py test_gpu_check.py \
+    test_engines.py test_pages.py test_docker.py
+WHOLE := test_pipeline.py test_cpp.py
+SHARED := -n auto --maxprocesses 4 --dist worksteal
 test: $(STAMP) ## prove the code
-	set -e; export OMP_NUM_THREADS=1; for part in $(PARTS); do \
-	    $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup tests/$$part; done
+	set -e; export OMP_NUM_THREADS=1; \
+	    for part in $(PARTS); do $(BIN)/python -m pytest $(SHARED) tests/$$part; done; \
+	    for part in $(WHOLE); do $(BIN)/python -m pytest tests/$$part; done
 
 check: $(STAMP) ## format, lint, types, layers
 	$(BIN)/ruff format --check .

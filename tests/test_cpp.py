@@ -19,7 +19,7 @@ from segdata.preprocess import read_image
 SOURCE = ROOT / "runtime" / "cpp"
 BUILD = ROOT / "build" / "cpp-test"
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("one build")]
+pytestmark = pytest.mark.slow
 
 
 def cmake(*arguments, **options):

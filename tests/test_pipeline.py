@@ -15,8 +15,6 @@ import pytest
 from runtime.emca import VERBS
 from segdata.datasets import open_dataset
 
-pytestmark = pytest.mark.xdist_group("one run")
-
 ROOT = Path(__file__).resolve().parents[1]
 VAL = "scenes:n=4,size=64x96:val"
 TINY = [
