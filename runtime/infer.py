@@ -110,7 +110,8 @@ def _label(
     troubles: list[str] = []
     if sources.images:
         done, troubles = label_images(segmenter, sources.images, args.out, window)
-        print(f"{done} images labelled on {segmenter.backend}: {args.out}/*{LABELS}, *{OVERLAY}")
+        what = "image" if done == 1 else "images"
+        print(f"{done} {what} labelled on {segmenter.backend}: {args.out}/*{LABELS}, *{OVERLAY}")
     openers: list[tuple[str, Callable[[], Source]]] = []
     names = output_names(sources.videos)
     for path, name in zip(sources.videos, names, strict=True):

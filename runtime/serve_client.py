@@ -106,7 +106,8 @@ def main(argv: list[str] | None = None) -> None:
         answers = progress(as_completed(waiting), desc="labelling", total=len(waiting))
         troubles = [trouble for done in answers if (trouble := done.result())]
     count = len(images) - len(troubles)
-    print(f"{count} images labelled by {args.name} at {args.url} over {protocol}: {args.out}")
+    what = "image" if count == 1 else "images"
+    print(f"{count} {what} labelled by {args.name} at {args.url} over {protocol}: {args.out}")
     if troubles:
         raise UserError(f"{len(troubles)} of {len(images)} images left out: {'; '.join(troubles)}")
 

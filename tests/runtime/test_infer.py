@@ -291,3 +291,8 @@ run(main, [{str(toys.model())!r}, {str(toys.folder / "in")!r}, {str(path)!r}, "-
     assert "clip.overlay.mp4: could not be written to its end; is the disk full?" in done.stderr
     assert done.stderr.count("\n") == 1
     assert len(list(out.iterdir())) == 6  # of the images
+
+
+def test_one_image_is_one_image(toys, capsys):
+    main([str(toys.model()), str(toys.picture("a.png", toys.stripes())), "-o", str(toys.folder)])
+    assert capsys.readouterr().out.startswith("1 image labelled on ")
