@@ -25,7 +25,7 @@ from runtime.backends import ModelFile
 from runtime.backends.base import INPUT_NAME
 from runtime.backends.onnx_runtime import OnnxRuntimeBackend
 from runtime.evaluate import predict
-from segdata.cli import Parser, progress, run
+from segdata.cli import Parser, parse_size, progress, run
 from segdata.datasets import open_dataset
 from segdata.errors import UserError
 from segdata.files import atomic_path, sha256
@@ -154,17 +154,6 @@ def _declare(model: ModelProto, source: tuple[int, int]) -> None:
     del model.graph.value_info[:]
 
 
-def parse_size(text: str, option: str) -> tuple[int, int]:
-    """`720x1280` -> (720, 1280), height first; UserError where it is none."""
-    height, sign, width = text.lower().partition("x")
-    if not (sign and height.isdecimal() and width.isdecimal()):
-        raise UserError(f"{option} {text}: write HEIGHTxWIDTH, such as 720x1280")
-    size = int(height), int(width)
-    if size[0] not in SIDES or size[1] not in SIDES:
-        raise UserError(f"{option} {text}: sides are {SIDES[0]} to {SIDES[-1]} pixels")
-    return size
-
-
 def main(argv: list[str] | None = None) -> None:
     """The command line; see the top of this file."""
     parser = Parser(prog="python -m runtime.embed", description=(__doc__ or "").split("\n")[0])
@@ -175,6 +164,8 @@ def main(argv: list[str] | None = None) -> None:
     words = sys.argv[1:] if argv is None else argv
     args = parser.parse_args(words)
     height, width = source = parse_size(args.source, "--source")
+    if height not in SIDES or width not in SIDES:
+        raise UserError(f"--source {args.source}: sides are {SIDES[0]} to {SIDES[-1]} pixels")
     file = ModelFile.read(args.model)
     target = args.output or args.model.with_suffix(f".{height}x{width}.onnx")
     if target.suffix != ".onnx" or target.resolve() == args.model.resolve():

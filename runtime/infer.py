@@ -37,11 +37,10 @@ from runtime.infer_images import label_images
 from runtime.infer_sources import LABELS, OVERLAY, Sources, find_sources, output_names, unused
 from runtime.infer_video import VideoOptions, label_video
 from runtime.segmenter import Segmenter
-from runtime.tiles import parse_tile
 from runtime.video_live import hide_password, names_a_file, open_live
 from runtime.video_sink import Window
 from runtime.video_source import Source, VideoFile
-from segdata.cli import Parser, run
+from segdata.cli import Parser, parse_size, run
 from segdata.errors import UserError
 
 NAMED = 10  # of the sources that failed
@@ -136,7 +135,7 @@ def _label(
 
 
 def _tiling(args: Namespace) -> tuple[tuple[int, int] | None, int]:
-    tile = parse_tile(args.tile) if args.tile else None
+    tile = parse_size(args.tile, "--tile") if args.tile else None
     if args.overlap is not None:
         return tile, args.overlap
     return tile, min(tile) // 4 if tile else 0

@@ -9,7 +9,6 @@ class at a time is blown up over one band of the image.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,14 +44,6 @@ class Tiling:
                 f"an overlap of {self.overlap} does not go with tiles of {height}x{width}; "
                 f"take 0 to {min(self.size) - 1}"
             )
-
-
-def parse_tile(text: str) -> tuple[int, int]:
-    """`HxW` in pixels, as in 512x1024; UserError for another form."""
-    match = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
-    if not match:
-        raise UserError(f"--tile {text}: write HEIGHTxWIDTH in pixels, as in 512x1024")
-    return int(match[1]), int(match[2])
 
 
 def starts(length: int, tile: int, overlap: int) -> list[int]:

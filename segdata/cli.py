@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -150,6 +151,14 @@ def _is_unread() -> bool:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return True
     return False
+
+
+def parse_size(text: str, option: str) -> tuple[int, int]:
+    """`720x1280`, height first, as (720, 1280); UserError naming the option for another form."""
+    match = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
+    if not match:
+        raise UserError(f"{option} {text}: write HEIGHTxWIDTH in pixels, as in 512x1024")
+    return int(match[1]), int(match[2])
 
 
 def progress(iterable: Iterable[T], *, desc: str, total: int | None = None) -> tqdm[T]:

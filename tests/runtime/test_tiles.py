@@ -5,7 +5,7 @@ import pytest
 
 from runtime.backends import load
 from runtime.evaluate import predict, to_scores
-from runtime.tiles import Tiling, parse_tile, predict_tiled, starts, weights
+from runtime.tiles import Tiling, predict_tiled, starts, weights
 from segdata.errors import UserError
 from segdata.preprocess import fit
 
@@ -162,10 +162,3 @@ def test_no_seam_where_the_classes_continue(toys):
 def test_sizes_that_make_no_sense_are_named(size, overlap, message):
     with pytest.raises(UserError, match=message):
         Tiling(size, overlap)
-
-
-@pytest.mark.parametrize("text", ["512", "512x", "x5", "-1x5", "5X5", "1.5x2", "512*512", ""])
-def test_tile_sizes_are_height_by_width(text):
-    assert parse_tile("48x64") == (48, 64)
-    with pytest.raises(UserError, match="write HEIGHTxWIDTH"):
-        parse_tile(text)

@@ -186,3 +186,10 @@ def test_progress_passes_everything_on_and_is_quiet_off_a_terminal(
     assert not sys.stderr.isatty()
     assert list(cli.progress(range(3), desc="work")) == [0, 1, 2]
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("text", ["512", "512x", "x5", "-1x5", "5X5", "1.5x2", "512*512", ""])
+def test_sizes_are_height_by_width(text):
+    assert cli.parse_size("48x64", "--tile") == (48, 64)
+    with pytest.raises(UserError, match="write HEIGHTxWIDTH"):
+        cli.parse_size(text, "--tile")
