@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from export.to_onnx import export_checkpoint, parse_size
+from export.to_onnx import export_checkpoint
 from runtime.backends import load
 from runtime.evaluate import predict
 from runtime.measure import measure
 from runtime.results import json_output, origin
-from segdata.cli import Parser, progress, run
+from segdata.cli import Parser, parse_size, progress, run
 from segdata.datasets import open_dataset
 from segdata.metrics import ConfusionMatrix
 
@@ -75,7 +75,9 @@ def main(argv: list[str] | None = None) -> None:
         rows = []
         for word in args.data:
             spec, _, size = word.rpartition("@")
-            rows.append(compare_orders(args.checkpoint, spec, parse_size(size), Path(folder)))
+            rows.append(
+                compare_orders(args.checkpoint, spec, parse_size(size, "SIZE"), Path(folder))
+            )
             print(rows[-1])
         write(origin(shlex.join(["python", "benchmarks/head_order.py", *words])) | {"rows": rows})
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-import re
 import shlex
 import sys
 import warnings
@@ -23,7 +22,7 @@ from export.ranges import take_ranges
 from export.wrapper import OUTPUTS, DeployModel
 from segdata.card import HEAD_ORDERS, HEADS, ModelCard
 from segdata.classes import IGNORE_INDEX
-from segdata.cli import Parser, run
+from segdata.cli import Parser, parse_size, run
 from segdata.errors import UserError
 from segdata.files import atomic_path, sha256
 from segdata.preprocess import MEAN, STD
@@ -163,20 +162,6 @@ class _quiet(warnings.catch_warnings):
             logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """`HxW` in pixels.
-
-    Raises:
-        UserError: another form, or smaller than the network can take.
-    """
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if not match or min(int(match[1]), int(match[2])) < SMALLEST_SIZE:
-        raise UserError(
-            f"--size {text}: write HEIGHTxWIDTH in pixels, at least {SMALLEST_SIZE}, as in 512x1024"
-        )
-    return int(match[1]), int(match[2])
-
-
 def main(argv: list[str] | None = None) -> int:
     """Export one checkpoint; exit code 1 if the file does not agree with its model."""
     parser = Parser(prog="python -m export.to_onnx", description=__doc__)
@@ -203,7 +188,7 @@ def main(argv: list[str] | None = None) -> int:
     agrees = export_checkpoint(
         args.checkpoint,
         args.output or default_target(args.checkpoint),
-        size=parse_size(args.size) if args.size else None,
+        size=parse_size(args.size, "--size", least=SMALLEST_SIZE) if args.size else None,
         head=args.head,
         head_order=args.head_order,
         dynamic_batch=args.dynamic_batch,

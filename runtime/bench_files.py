@@ -35,12 +35,13 @@ def formats(
     """The files to measure by format; those that are missing or outdated are made first.
 
     Raises:
-        UserError: the model is no FP32 file, or an INT8 file is wanted without images.
+        UserError: formats are wanted of a file that is not FP32 itself, or an INT8 file without
+            images.
     """
-    read_fp32(model)
     wanted = [name for name, flag in (("FP16", fp16), ("INT8", int8)) if flag]
     if not wanted:
-        return {REFERENCE: model}
+        return {ModelFile.read(model).card.precision.upper(): model}
+    read_fp32(model)
     from calibration.files import default_target
 
     files = {name: default_target(model, name.lower()) for name in wanted}
@@ -95,6 +96,6 @@ def model_files(args: argparse.Namespace, command: str) -> dict[str, Path]:
     files = formats(
         args.onnx, fp16=args.fp16, int8=args.int8, calibration_data=args.calibData or args.data
     )
-    if without_fp32:
+    if without_fp32 and REFERENCE in files:
         print(f"No engine of {files.pop(REFERENCE).name}: {without_fp32}.")
     return bench_engines.engines(files, args.backend, args, command) if engines else files

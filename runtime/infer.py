@@ -25,7 +25,7 @@ import os
 import time
 from argparse import Namespace
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +34,16 @@ import cv2
 from runtime.backends import BACKENDS
 from runtime.evaluate import MODEL_HELP
 from runtime.infer_images import label_images
-from runtime.infer_sources import LABELS, OVERLAY, Sources, find_sources, output_names, unused
+from runtime.infer_sources import (
+    LABEL_FOLDER,
+    LABELS,
+    OVERLAY,
+    VIDEO_OVERLAY,
+    Sources,
+    find_sources,
+    output_names,
+    unused,
+)
 from runtime.infer_video import VideoOptions, label_video
 from runtime.segmenter import Segmenter
 from runtime.video_live import hide_password, names_a_file, open_live
@@ -49,7 +58,10 @@ NAMED = 10  # of the sources that failed
 def make_parser() -> Parser:
     """The options of the command line; see the top of this file."""
     parser = Parser(
-        prog="python -m runtime.infer", description="Label images and videos with a model file."
+        prog="python -m runtime.infer",
+        description="Label images and videos with a model file.",
+        epilog=f"Written to DIR: of images NAME{LABELS} and NAME{OVERLAY}, of videos "
+        f"NAME{VIDEO_OVERLAY} and, with --save-labels, NAME{LABEL_FOLDER}/NNNNNN.png.",
     )
     parser.add_argument("model", type=Path, help=MODEL_HELP)
     parser.add_argument(
@@ -90,13 +102,21 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"{args.out} is a file; give a folder to write to")
     with ExitStack() as stack:
         segmenter = Segmenter(
-            args.model, backend=args.backend, threads=args.threads, tile=tile, overlap=overlap
+            args.model,
+            backend=args.backend,
+            threads=args.threads,
+            streams=0,
+            tile=tile,
+            overlap=overlap,
         )
         stack.callback(segmenter.close)
         window = Window(f"{args.model}") if args.show else None
         if window:
             stack.callback(window.close)
+        is_new = not args.out.exists()
         args.out.mkdir(parents=True, exist_ok=True)
+        if is_new:
+            stack.callback(_remove_if_empty, args.out)
         troubles = _label(segmenter, sources, args, window)
     if troubles:
         raise UserError(_summary(troubles, len(sources)))
@@ -132,6 +152,11 @@ def _label(
         if source.trouble:
             troubles.append(source.trouble)
     return troubles
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):  # it is not empty
+        folder.rmdir()
 
 
 def _tiling(args: Namespace) -> tuple[tuple[int, int] | None, int]:

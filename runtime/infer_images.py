@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 import cv2
@@ -36,8 +37,9 @@ def label_images(
     done, troubles = 0, list[str]()
     names = output_names(images)
 
-    def write(item: tuple[str, Pixels, Pixels]) -> None:
-        name, image, labels = item
+    def write(item: tuple[str, Pixels, Future[Pixels]]) -> None:
+        name, image, labelled = item
+        labels = labelled.result()
         picture = overlay_with_legend(image, labels, segmenter.classes, segmenter.palette)
         write_image(out / f"{name}{LABELS}", labels)
         write_image(out / f"{name}{OVERLAY}", picture)
@@ -48,11 +50,13 @@ def label_images(
             if isinstance(image, UserError):
                 troubles.append(str(image))
                 continue
-            labels = segmenter(image)
+            labels = segmenter.submit(image)
             writer.put((name, image, labels))
             done += 1
-            if window and not window.show(overlay(image, labels, segmenter.palette), wait=True):
-                break
+            if window:
+                picture = overlay(image, labels.result(), segmenter.palette)
+                if not window.show(picture, wait=True):
+                    break
     return done, troubles
 
 

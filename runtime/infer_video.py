@@ -11,6 +11,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +31,9 @@ from segdata.errors import UserError
 from segdata.preprocess import restore
 from segdata.readers import LABEL_SUFFIX
 
-# A frame with its image, or its labels, at the network's size.
+# A frame and its image at the network's size; a frame and its labels to come, at that size.
 Fitted = tuple[Frame, NDArray[np.uint8]]
+Labelled = tuple[Frame, Future[NDArray[np.uint8]]]
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def label_video(
             total = min(filter(None, (source.count, options.max_frames)), default=None)
             wanted = _limited(frames, options)
             for frame, image in progress(wanted, desc=source.title, total=total):
-                behind.put((frame, segmenter(image)))
+                behind.put((frame, segmenter.submit(image)))
                 tally.frames, tally.dropped = tally.frames + 1, frames.dropped
                 if window and sink.latest is not None and not window.show(sink.latest):
                     break
@@ -111,9 +113,9 @@ class _Sink:
         self._start: float | None = None
         self.latest: NDArray[np.uint8] | None = None
 
-    def write(self, item: Fitted) -> None:
+    def write(self, item: Labelled) -> None:
         frame, fitted = item
-        labels = restore(fitted, (frame.image.shape[0], frame.image.shape[1]))
+        labels = restore(fitted.result(), (frame.image.shape[0], frame.image.shape[1]))
         if self._folder is not None:
             write_image(self._folder / f"{frame.index:06d}{LABEL_SUFFIX}", labels)
         picture = overlay(frame.image, labels, self._palette)

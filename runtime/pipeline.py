@@ -1,8 +1,8 @@
-"""Stages that overlap: one thread makes items while another uses earlier ones, few at a time.
+"""Stages that overlap: one thread makes items while others use earlier ones, few at a time.
 
-with Ahead(decode()) as frames, Behind(encode) as out:
+with Ahead(decode()) as frames, Lanes([infer, infer_too]) as lanes, Behind(encode) as out:
     for frame in frames:
-        out.put(infer(frame))
+        out.put(lanes.submit(frame))  # encode takes the result of what it is given
 
 What a stage raises ends the block, in the thread of the caller.
 """
@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 DEPTH = 2
 # What a thread that waits for a camera or a connection may take to notice the end. Beyond that it
@@ -126,6 +129,46 @@ class Ahead(Generic[T]):
             self._error = error
         finally:
             self._channel.end()
+
+
+class Lanes(Generic[T, R]):
+    """Several functions at once, each in a thread of its own; a single one runs in the caller's."""
+
+    def __init__(self, uses: Sequence[Callable[[T], R]]) -> None:
+        self._free: SimpleQueue[Callable[[T], R]] = SimpleQueue()
+        for use in uses:
+            self._free.put(use)
+        self._pool = ThreadPoolExecutor(len(uses)) if len(uses) > 1 else None
+
+    def submit(self, item: T) -> Future[R]:
+        """Wait for a free function and give it the item; its result, or what it raised, to come."""
+        use = self._free.get()
+        if self._pool:
+            return self._pool.submit(self._run, use, item)
+        done: Future[R] = Future()
+        try:
+            done.set_result(self._run(use, item))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+    def __enter__(self) -> Lanes[T, R]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._pool:
+            self._pool.shutdown()
+
+    def _run(self, use: Callable[[T], R], item: T) -> R:
+        try:
+            return use(item)
+        finally:
+            self._free.put(use)
 
 
 class Behind(Generic[T]):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.backends import load
+from runtime.backends import Backend, load
 from runtime.evaluate import predict
+from runtime.pipeline import Lanes
 from runtime.tiles import Tiling, predict_tiled
 from segdata.errors import UserError
 from segdata.preprocess import fit, read_image
@@ -20,6 +24,12 @@ class Segmenter:
 
         with Segmenter("model.onnx") as segmenter:
             labels = segmenter("street.jpg")
+
+    Many images, several at once:
+
+        with Segmenter("model.onnx", streams=0) as segmenter:
+            for labels in [segmenter.submit(path) for path in paths]:
+                print(labels.result().mean())
 
     Attributes:
         classes: class names; the index is the label.
@@ -34,6 +44,7 @@ class Segmenter:
         *,
         backend: str = "auto",
         threads: int = 0,
+        streams: int = 1,
         tile: tuple[int, int] | None = None,
         overlap: int = 0,
     ) -> None:
@@ -43,6 +54,8 @@ class Segmenter:
             model: ONNX file of any number format and head, or an engine of runtime.build.
             backend: one of `runtime.backends.BACKENDS`, or "auto".
             threads: CPU threads, 0 for every core.
+            streams: images that `submit` labels at once; 0 for as many as give the most images
+                per second, though each of them takes longer then.
             tile: (H, W) in pixels of the image; larger images are cut into such tiles.
             overlap: pixels that neighbouring tiles share at least.
 
@@ -52,11 +65,19 @@ class Segmenter:
         if overlap and tile is None:
             raise UserError(f"an overlap of {overlap} needs tiles; give the size of a tile too")
         self._tiling = Tiling(tile, overlap) if tile is not None else None
-        self._backend = load(model, backend, threads=threads)
-        card = self._backend.card
+        with ExitStack() as stack:
+            backends = [load(model, backend, threads=threads, streams=streams)]
+            stack.callback(backends[0].close)
+            for _ in range(backends[0].streams - 1):
+                backends.append(backends[0].another())
+                stack.callback(backends[-1].close)
+            uses = [partial(self._label, each) for each in backends]
+            self._lanes = stack.enter_context(Lanes(uses))
+            self._stack = stack.pop_all()
+        card, shape = backends[0].card, backends[0].input_shape
         self.classes, self.palette = card.classes, card.palette
-        self.input_size = (self._backend.input_shape[1], self._backend.input_shape[2])
-        self.backend = self._backend.name
+        self.input_size = (shape[1], shape[2])
+        self.backend = backends[0].name
         self._is_closed = False
 
     def __call__(self, image: NDArray[np.uint8] | str | Path) -> NDArray[np.uint8]:
@@ -65,12 +86,19 @@ class Segmenter:
         Raises:
             UserError: the file cannot be read, the array is no RGB image, or `close` was called.
         """
+        return self.submit(image).result()
+
+    def submit(self, image: NDArray[np.uint8] | str | Path) -> Future[NDArray[np.uint8]]:
+        """Have an image labelled while the caller goes on; waits while all `streams` are busy.
+
+        The result raises as `__call__` does.
+
+        Raises:
+            UserError: `close` was called.
+        """
         if self._is_closed:
             raise UserError("this Segmenter is closed; make another")
-        pixels = read_image(image) if isinstance(image, str | Path) else _checked(image)
-        if self._tiling is None:
-            return predict(self._backend, pixels)
-        return predict_tiled(self._backend, pixels, self._tiling)
+        return self._lanes.submit(image)
 
     def fit(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The first step of labelling: RGB [h,w,3] at the network's size, or as it is for tiles.
@@ -82,9 +110,8 @@ class Segmenter:
 
     def close(self) -> None:
         """Release the model; the object cannot label afterwards. A second call does nothing."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._backend.close()
+        self._is_closed = True
+        self._stack.close()
 
     def __enter__(self) -> Segmenter:
         return self
@@ -96,6 +123,12 @@ class Segmenter:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _label(self, backend: Backend, image: NDArray[np.uint8] | str | Path) -> NDArray[np.uint8]:
+        pixels = read_image(image) if isinstance(image, str | Path) else _checked(image)
+        if self._tiling is None:
+            return predict(backend, pixels)
+        return predict_tiled(backend, pixels, self._tiling)
 
 
 def _checked(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

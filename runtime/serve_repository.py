@@ -27,6 +27,8 @@ from segdata.errors import UserError
 
 VERSION = "1"
 DEFAULT_DELAY_US = 2000
+# Beyond these nothing is gained, and a slip of the finger would fill the memory.
+MOST_BATCH, MOST_INSTANCES, MOST_DELAY_US = 1024, 64, 10_000_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -145,7 +147,7 @@ def _served(path: Path, name: str, args: Namespace) -> Served:
     batching = choose_batching(
         source,
         maximum=args.max_batch,
-        preferred=_sizes(args.preferred) if args.preferred else (),
+        preferred=_sizes(args.preferred) if args.preferred is not None else (),
         delay_us=args.delay_us,
     )
     return Served(name, source, batching, args.instances, kind)
@@ -175,13 +177,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="REPO")
     parser.add_argument("--name", help="of the one model; by default from its file name")
-    parser.add_argument("--max-batch", type=_positive("--max-batch"), help="default 8")
-    parser.add_argument("--instances", type=_positive("--instances"), default=1)
+    parser.add_argument("--max-batch", type=_count("--max-batch", 1, MOST_BATCH), help="default 8")
+    parser.add_argument("--instances", type=_count("--instances", 1, MOST_INSTANCES), default=1)
     parser.add_argument("--kind", choices=KINDS, help="default: cpu for ONNX, gpu for engines")
     parser.add_argument("--preferred", metavar="4,8", help="batch sizes to wait for")
     parser.add_argument(
         "--delay-us",
-        type=_positive("--delay-us", least=0),
+        type=_count("--delay-us", 0, MOST_DELAY_US),
         default=DEFAULT_DELAY_US,
         help=f"how long a request may wait for others; default {DEFAULT_DELAY_US}",
     )
@@ -192,10 +194,10 @@ def main(argv: list[str] | None = None) -> None:
     _report(args.out, models, options)
 
 
-def _positive(flag: str, least: int = 1) -> Callable[[str], int]:
+def _count(flag: str, least: int, most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise UserError(f"{flag}={text} is no whole number of {least} or more")
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise UserError(f"{flag}={text} is no whole number from {least} to {most}")
         return int(text)
 
     return parse

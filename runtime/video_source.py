@@ -67,7 +67,11 @@ class Source(Protocol):
     live: bool
     damaged: int
     reconnects: int
-    trouble: str
+
+    @property
+    def trouble(self) -> str:
+        """See the attributes."""
+        ...
 
     def frames(self) -> Iterator[Frame]:
         """The frames in order, once; to be called in the thread that reads."""
@@ -101,13 +105,17 @@ class VideoFile:
         self.fps = frame_rate(capture)
         self.count = frame_count(capture)
         self.damaged = 0
-        self.trouble = ""
         self._stopped = False
         self._frames = self._read()
         first = next(self._frames, None) if capture.isOpened() else None
         if first is None:
             raise UserError(f"{path}: not a readable video, or damaged; replace or remove it")
         self._first = first
+
+    @property
+    def trouble(self) -> str:
+        """See `Source`."""
+        return f"{self.title}: {self.damaged} frames are damaged or missing" if self.damaged else ""
 
     def stop(self) -> None:
         """See `Source.stop`."""
@@ -140,8 +148,6 @@ class VideoFile:
         self._capture.release()
         if not self._stopped and self.count:
             self._settle(found, gaps, self._left(due))
-        if self.damaged:
-            self.trouble = f"{self.title}: {self.damaged} frames are damaged or missing"
 
     def _settle(self, found: int, gaps: int, left: float) -> None:
         """Count what the decoder passed over by itself.

@@ -153,12 +153,18 @@ def _is_unread() -> bool:
     return False
 
 
-def parse_size(text: str, option: str) -> tuple[int, int]:
-    """`720x1280`, height first, as (720, 1280); UserError naming the option for another form."""
+def parse_size(text: str, option: str, least: int = 0) -> tuple[int, int]:
+    """`720x1280`, height first, as (720, 1280).
+
+    Raises:
+        UserError: another form, or less than `least` pixels; it names the option.
+    """
     match = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
-    if not match:
-        raise UserError(f"{option} {text}: write HEIGHTxWIDTH in pixels, as in 512x1024")
-    return int(match[1]), int(match[2])
+    size = (int(match[1]), int(match[2])) if match else (-1, -1)
+    if min(size) < least:
+        limit = f", at least {least}" if least else ""
+        raise UserError(f"{option} {text}: write HEIGHTxWIDTH in pixels{limit}, as in 512x1024")
+    return size
 
 
 def progress(iterable: Iterable[T], *, desc: str, total: int | None = None) -> tqdm[T]:

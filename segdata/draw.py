@@ -16,10 +16,9 @@ _INK: Colour = (40, 40, 40)
 
 def colorize(labels: Bytes, palette: Sequence[Colour]) -> Bytes:
     """Label map uint8 [H,W] -> uint8 RGB [H,W,3]; labels beyond the palette (ignore) are black."""
-    table = np.zeros((256, 3), np.uint8)
-    table[: len(palette)] = palette
-    channels = [cv2.LUT(labels, np.ascontiguousarray(column)) for column in table.T]
-    return np.asarray(cv2.merge(channels), dtype=np.uint8)
+    table = np.zeros((256, 1, 3), np.uint8)
+    table[: len(palette), 0] = palette
+    return np.asarray(cv2.applyColorMap(labels, table), dtype=np.uint8)
 
 
 def overlay(image: Bytes, labels: Bytes, palette: Sequence[Colour], alpha: float = 0.55) -> Bytes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segdata.classes import SCENES, Taxonomy
+from segdata.cli import parse_size
 from segdata.errors import UserError, nearest
 from segdata.samples import DEFAULT_SPLIT, Dataset, Sample
 from segdata.street import draw_street
@@ -64,7 +65,7 @@ def open_scenes(spec: str, path: str, split: str | None, labels: bool) -> Datase
         if key == "n":
             count = _count(spec, value)
         elif key == "size":
-            size = _size(spec, value)
+            size = parse_size(value, f"data {spec!r}: size", least=SMALLEST_SIDE)
         else:
             raise UserError(
                 f"data {spec!r}: unknown option {option!r}; scenes takes n=COUNT and size=HxW"
@@ -76,12 +77,3 @@ def _count(spec: str, value: str) -> int:
     if not value.isdecimal() or int(value) < 1:
         raise UserError(f"data {spec!r}: n={value} is no count of scenes; write n=64 for example")
     return int(value)
-
-
-def _size(spec: str, value: str) -> tuple[int, int]:
-    height, _, width = value.partition("x")
-    if not (height.isdecimal() and width.isdecimal()):
-        raise UserError(f"data {spec!r}: size={value} is no size; write HEIGHTxWIDTH: size=256x512")
-    if min(int(height), int(width)) < SMALLEST_SIDE:
-        raise UserError(f"data {spec!r}: size={value}; each side takes at least {SMALLEST_SIDE}")
-    return int(height), int(width)

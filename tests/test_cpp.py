@@ -3,8 +3,10 @@
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -131,6 +133,27 @@ def test_damaged_frames_are_counted_and_the_others_kept(golden, segment, tmp_pat
     assert said == f"error: {clip}: {20 - kept} frames are damaged or missing\n"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("interruptible")
+def test_signals_leave_no_half_of_a_file(golden, build, tmp_path, number):
+    clip = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 10, (640, 480))
+    for _ in range(2000):
+        writer.write(np.zeros((480, 640, 3), np.uint8))
+    writer.release()
+    program = subprocess.Popen(
+        [build / "examples/emca-segment", golden / "one.xml", clip, "-o", tmp_path / "out.mp4"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while program.poll() is None and len(list(tmp_path.iterdir())) == 1:
+        time.sleep(0.01)
+    program.send_signal(number)
+    assert "interrupted" in program.communicate(timeout=60)[1]
+    assert program.returncode == 128 + number
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.avi"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -139,6 +162,8 @@ def test_damaged_frames_are_counted_and_the_others_kept(golden, segment, tmp_pat
         (["{model}", "{image}", "-o"], "-o needs a value"),
         (["{model}", "{image}", "-o", "a.png", "--label"], "unknown option --label"),
         (["{model}", "{image}", "-o", "a.png", "--threads", "x"], "--threads x is no number"),
+        (["{model}", "{image}", "-o", "a.png", "--labels=yes"], "takes no value; leave =yes out"),
+        (["{model}", "{image}", "-o", "a.png", "--device=1"], "--device and --plugin are of Tens"),
         (["none.xml", "{image}", "-o", "{out}/a.png"], "none.xml: No such file"),
         (["{onnx}", "{image}", "-o", "{out}/a.png"], "python -m runtime.to_openvino"),
         (["{model}", "none.png", "-o", "{out}/a.png"], "none.png: no such file"),

@@ -81,7 +81,8 @@ def load(
             runtime.build.
         backend: one of BACKENDS, or "auto": for an engine the one it was built for.
         threads: CPU threads, 0 for every core.
-        streams: how many batches shall run at once on a CPU, each on one of `Backend.another`.
+        streams: how many batches shall run at once, each on one of `Backend.another`; 0 lets
+            OpenVINO choose what gives the most images per second and is 1 elsewhere.
         graphs: of an engine: replay CUDA graphs.
         libraries: of an engine: plugin libraries to load beside this project's.
 
@@ -91,8 +92,10 @@ def load(
     """
     if threads < 0:
         raise UserError(f"{threads} threads are too few; take 1 or more, or 0 for every core")
+    if streams < 0:
+        raise UserError(f"{streams} streams are too few; take 1 or more, or 0 for the most speed")
     if is_engine(path):
-        return _load_engine(EngineFile.read(path), backend, graphs, libraries)
+        return _load_engine(EngineFile.read(path), backend, streams, graphs, libraries)
     name = choose_for_onnx(path, backend)
     model = ModelFile.read(path)
     if name == "openvino":
@@ -101,11 +104,11 @@ def load(
         return OpenVinoBackend(model, threads=threads, streams=streams)
     from runtime.backends.onnx_runtime import OnnxRuntimeBackend
 
-    return OnnxRuntimeBackend(model, threads=threads, name=name)
+    return OnnxRuntimeBackend(model, threads=threads, streams=streams, name=name)
 
 
 def _load_engine(
-    engine: EngineFile, backend: str, graphs: bool, libraries: Sequence[Path]
+    engine: EngineFile, backend: str, streams: int, graphs: bool, libraries: Sequence[Path]
 ) -> Backend:
     if backend not in ("auto", *BACKENDS):
         raise _unknown(backend)
@@ -115,7 +118,7 @@ def _load_engine(
         )
     from runtime.backends.tensorrt_engine import TensorRtBackend
 
-    return TensorRtBackend(engine, graphs=graphs, libraries=libraries)
+    return TensorRtBackend(engine, streams=streams, graphs=graphs, libraries=libraries)
 
 
 def _unknown(backend: str) -> UserError:

@@ -97,12 +97,14 @@ class Backend(Protocol):
         path: the model file.
         card: what the file says about itself.
         input_shape: (N, H, W, 3); N is None where any batch size runs.
+        streams: how many batches it was loaded to run at once, each on one of `another`.
     """
 
     name: str
     path: Path
     card: ModelCard
     input_shape: InputShape
+    streams: int
 
     def infer(self, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Run one batch of RGB images, uint8 [N,H,W,3]; the outputs by name, owned by the caller.

@@ -51,11 +51,14 @@ class OnnxRuntimeBackend:
     in FP32 between two casts.
     """
 
-    def __init__(self, model: ModelFile, *, threads: int = 0, name: str = "onnxruntime") -> None:
+    def __init__(
+        self, model: ModelFile, *, threads: int = 0, streams: int = 1, name: str = "onnxruntime"
+    ) -> None:
         """Load the model.
 
         Args:
             threads: CPU threads, 0 for every core.
+            streams: how many batches will run at once; 0 counts as 1.
             name: one of PROVIDERS.
 
         Raises:
@@ -64,7 +67,7 @@ class OnnxRuntimeBackend:
         self.name = name
         self.path, self.card = model.path, model.card
         self.input_shape: InputShape = model.input_shape
-        self._threads = threads
+        self._threads, self.streams = threads, max(streams, 1)
         self._session = self._load(model)
         self._outputs = [output.name for output in self._session.get_outputs()]
 

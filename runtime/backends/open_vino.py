@@ -71,7 +71,8 @@ class OpenVinoBackend:
 
         Args:
             threads: CPU threads, 0 for every core.
-            streams: how many batches shall run at once; see `another`.
+            streams: how many batches shall run at once, see `another`; 0 for as many as give the
+                most images per second, each of which then takes longer.
 
         Raises:
             UserError: it cannot be loaded.
@@ -83,7 +84,10 @@ class OpenVinoBackend:
             self._config["INFERENCE_NUM_THREADS"] = threads
         if streams > 1:
             self._config["NUM_STREAMS"] = streams
+        elif streams == 0:
+            self._config["PERFORMANCE_HINT"] = "THROUGHPUT"
         self._network = self._compile(model)
+        self.streams = streams or self._network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._request = self._network.create_infer_request()
 
     def infer(self, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:

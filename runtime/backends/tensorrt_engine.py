@@ -38,13 +38,14 @@ class TensorRtBackend:
 
     Attributes:
         device: name of the GPU it runs on.
-        name, path, card, input_shape: see `Backend`.
+        name, path, card, input_shape, streams: see `Backend`.
     """
 
     def __init__(
         self,
         engine: EngineFile,
         *,
+        streams: int = 1,
         graphs: bool = True,
         libraries: Sequence[Path] = (),
         cuda: Cuda | None = None,
@@ -53,6 +54,7 @@ class TensorRtBackend:
         """Load the engine onto the GPU.
 
         Args:
+            streams: how many batches will run at once; 0 counts as 1.
             graphs: replay CUDA graphs; otherwise every layer is launched on its own.
             libraries: plugin libraries to load beside this project's.
             cuda, trt: the GPU and the package to use, by default those that are installed.
@@ -65,13 +67,19 @@ class TensorRtBackend:
         check_version(engine, str(trt.__version__))
         cuda = cuda or open_cuda()
         self.name, self.path, self.card = engine.backend, engine.path, engine.card
-        self.input_shape = engine.input_shape
+        self.input_shape, self.streams = engine.input_shape, max(streams, 1)
         self.device = cuda.device
         check_device(engine, here_on(trt, cuda))
         if graphs and not cuda.can_capture:
             say(f"{self.name} runs without CUDA graphs, which {cuda.name} does not have")
         self._again = partial(
-            TensorRtBackend, engine, graphs=graphs, libraries=libraries, cuda=cuda, trt=trt
+            TensorRtBackend,
+            engine,
+            streams=streams,
+            graphs=graphs,
+            libraries=libraries,
+            cuda=cuda,
+            trt=trt,
         )
         plan = deserialize(engine, trt, cuda, libraries)
         with ExitStack() as stack:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -236,11 +235,3 @@ def makers(monkeypatch: pytest.MonkeyPatch, toys: Toys) -> list[tuple[Any, ...]]
     monkeypatch.setattr("calibration.fp16.cast_file", cast_file)
     monkeypatch.setattr("calibration.int8.quantize_file", quantize_file)
     return calls
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Lets SIGINT arrive, here and in children: it is ignored where the tests run behind `&`."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)

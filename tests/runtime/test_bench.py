@@ -106,6 +106,15 @@ def test_calib_data_goes_before_data(toys, makers):
     assert makers[0][3] == train
 
 
+def test_a_file_of_one_format_is_measured_alone(toys, makers, capsys):
+    quantised = toys.derived(toys.model(), "int8")
+    main([f"--onnx={quantised}", f"--data={toys.data()}", *QUICK])
+    text = capsys.readouterr().out
+    assert makers == []
+    assert f"INT8: {quantised} on " in text
+    assert list(table(text)) == ["INT8"]
+
+
 def test_bad_input_is_one_line_and_leaves_files_alone(toys, makers, failing):
     model = toys.model()
     onnx = f"--onnx={model}"
@@ -118,9 +127,8 @@ def test_bad_input_is_one_line_and_leaves_files_alone(toys, makers, failing):
     assert 'did you mean "openvino"?' in failing(main, onnx, "--backend=openvin")
     assert "--int8 needs images" in failing(main, onnx, "--fp16", "--int8")
     assert makers == []
-    assert "is an int8 file; give the FP32 file" in failing(
-        main, f"--onnx={toys.derived(model, 'int8')}"
-    )
+    quantised = f"--onnx={toys.derived(model, 'int8')}"
+    assert "is an int8 file; give the FP32 file" in failing(main, quantised, "--fp16")
     foreign = model.with_name("model.fp16.onnx")
     foreign.write_text("somebody's notes")
     assert "model.fp16.onnx" in failing(main, onnx, "--fp16")

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from runtime.pipeline import Ahead, Behind
+from runtime.pipeline import Ahead, Behind, Lanes
 
 
 def test_items_arrive_in_order_and_made_in_another_thread():
@@ -118,6 +118,61 @@ def test_what_a_user_raises_reaches_the_caller(count):
 
     with pytest.raises(OSError, match="disk full"):
         put_all()
+
+
+def test_lanes_run_at_once_each_in_its_own_time():
+    together = threading.Barrier(3, timeout=5)
+
+    def use(item):
+        together.wait()
+        return -item
+
+    with Lanes([use] * 3) as lanes:
+        results = [lanes.submit(item) for item in range(6)]
+    assert [result.result() for result in results] == [0, -1, -2, -3, -4, -5]
+
+
+def test_a_lane_has_one_item_at_a_time_and_nothing_waits_for_one():
+    release = threading.Event()
+    busy = [0, 0]
+
+    def lane(number):
+        def use(item):
+            busy[number] += 1
+            assert busy[number] == 1
+            release.wait(5)
+            busy[number] -= 1
+            return item
+
+        return use
+
+    with Lanes([lane(0), lane(1)]) as lanes:
+        first = [lanes.submit(0), lanes.submit(1)]
+        third = threading.Thread(target=lanes.submit, args=[2])
+        third.start()
+        third.join(0.1)
+        assert third.is_alive()  # waits until a lane is free
+        release.set()
+        third.join(5)
+        assert not third.is_alive()
+        assert [result.result() for result in first] == [0, 1]
+
+
+def test_a_single_lane_runs_in_the_thread_of_the_caller():
+    with Lanes([lambda _: threading.get_ident()]) as lanes:
+        assert lanes.submit(0).result() == threading.get_ident()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_a_lane_raises_is_its_result_and_frees_it(count):
+    def use(item):
+        return 1 / item
+
+    with Lanes([use] * count) as lanes:
+        results = [lanes.submit(item) for item in (0, 0, 0, 2)]
+        with pytest.raises(ZeroDivisionError):
+            results[0].result()
+        assert results[-1].result() == 0.5
 
 
 def test_stages_overlap():

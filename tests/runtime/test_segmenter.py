@@ -80,6 +80,27 @@ def test_a_closed_one_says_so(toys):
         segmenter.close()
         with pytest.raises(UserError, match="closed; make another"):
             segmenter(toys.stripes())
+        with pytest.raises(UserError, match="closed; make another"):
+            segmenter.submit(toys.stripes())
+
+
+@pytest.mark.parametrize("streams", [0, 1, 3])
+def test_several_at_once_give_the_labels_of_one_by_one(toys, backend_name, streams):
+    images = [toys.paint(np.roll(toys.stripes(), 3 * k, axis=1)) for k in range(12)]
+    single = runtime.Segmenter(toys.model(), backend=backend_name)
+    with runtime.Segmenter(toys.model(), backend=backend_name, streams=streams) as segmenter:
+        submitted = [segmenter.submit(image) for image in images]
+    for image, labels in zip(images, submitted, strict=True):
+        np.testing.assert_array_equal(labels.result(), single(image))
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_what_is_wrong_with_one_of_several_is_said_by_its_result(toys, streams):
+    with runtime.Segmenter(toys.model(), streams=streams) as segmenter:
+        wrong, right = segmenter.submit("gone.png"), segmenter.submit(toys.paint(toys.stripes()))
+        with pytest.raises(UserError, match=r"gone\.png"):
+            wrong.result()
+        np.testing.assert_array_equal(right.result(), toys.stripes())
 
 
 @pytest.mark.parametrize(
@@ -88,6 +109,7 @@ def test_a_closed_one_says_so(toys):
         ({"overlap": 5}, "overlap of 5 needs tiles"),
         ({"tile": (8, 8), "overlap": 8}, "take 0 to 7"),
         ({"threads": -1}, "-1 threads"),
+        ({"streams": -1}, "-1 streams"),
         ({"backend": "openvno"}, 'did you mean "openvino"'),
     ],
 )

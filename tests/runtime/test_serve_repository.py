@@ -152,6 +152,9 @@ def test_bad_input_is_one_line_and_leaves_the_repository_alone(toys, failing, mo
     assert "--max-batch=0 is no whole number" in failing(main, wide, *out, "--max-batch=0")
     assert "--preferred=16 is not within 1 to 8" in failing(main, wide, *out, "--preferred=4,16")
     assert "--preferred=x is no list" in failing(main, wide, *out, "--preferred=x")
+    assert "--preferred= is no list" in failing(main, wide, *out, "--preferred=")
+    assert "--max-batch=9999 is no whole" in failing(main, wide, *out, "--max-batch=9999")
+    assert "--instances=1000000 is no whole" in failing(main, wide, *out, "--instances=1000000")
     assert "--delay-us=-1 is no whole number" in failing(main, wide, *out, "--delay-us=-1")
     assert f"{model} is a file; give a folder" in failing(main, wide, "-o", model)
     copied = toys.folder / "more"

@@ -56,8 +56,8 @@ def test_no_two_scenes_are_alike_within_or_across_splits() -> None:
         ("scenes:m=5", "unknown option 'm=5'; scenes takes n=COUNT and size=HxW"),
         ("scenes:n=0", "n=0 is no count of scenes; write n=64"),
         ("scenes:n=-1", "n=-1 is no count"),
-        ("scenes:size=256", "size=256 is no size; write HEIGHTxWIDTH: size=256x512"),
-        ("scenes:size=8x512", "size=8x512; each side takes at least 32"),
+        ("scenes:size=256", "size 256: write HEIGHTxWIDTH in pixels, at least 32"),
+        ("scenes:size=8x512", "size 8x512: write HEIGHTxWIDTH in pixels, at least 32"),
     ],
 )
 def test_wrong_options(spec: str, message: str) -> None:

@@ -37,6 +37,9 @@ std::vector<std::string> split(int count, char** words) {
         char const* const equals = std::strchr(words[i], '=');
         if (std::string_view(words[i]).substr(0, 2) == "--" && equals != nullptr) {
             result.emplace_back(words[i], static_cast<std::size_t>(equals - words[i]));
+            if (result.back() == "--labels" || result.back() == "--help") {
+                throw emca::Error(result.back() + " takes no value; leave " + equals + " out");
+            }
             result.emplace_back(equals + 1);
         } else {
             result.emplace_back(words[i]);
@@ -84,5 +87,9 @@ Arguments parse(int count, char** words) {
     }
     result.model = places[0];
     result.source = places[1];
+    bool const on_gpu = result.options.device != 0 || !result.options.plugin.empty();
+    if (on_gpu && result.model.extension() == ".xml") {
+        throw emca::Error("--device and --plugin are of TensorRT; leave them out for " + places[0]);
+    }
     return result;
 }

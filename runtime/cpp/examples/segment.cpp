@@ -20,10 +20,11 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr int kUserError = 2;
-constexpr int kInterrupted = 130;
+constexpr int kSignalled = 128;  // and the number of the signal, as shells count
 
 std::atomic<bool> stop{false};  // set by signals, which know no other place
-static_assert(std::atomic<bool>::is_always_lock_free);
+std::atomic<int> stopped_by{0};
+static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free);
 
 //! Errors are told in one line of ours, unless OpenCV's own variables ask for its words.
 void silence_opencv() {
@@ -36,6 +37,7 @@ void silence_opencv() {
 //! The first signal ends the video in order, the second ends the program.
 void stop_on(int signal) {
     std::signal(signal, [](int number) {
+        stopped_by = number;
         stop = true;
         std::signal(number, SIG_DFL);
     });
@@ -90,7 +92,7 @@ int main(int count, char** words) {
         return 0;
     } catch (emca::Error const& error) {
         std::fprintf(stderr, "error: %s\n", error.what());
-        return stop ? kInterrupted : kUserError;
+        return stop ? kSignalled + stopped_by : kUserError;
     } catch (std::exception const& error) {
         std::fprintf(stderr, "error: %s\n", error.what());
         return 1;

@@ -32,6 +32,8 @@ public:
     std::uint8_t const* run() override;
 
 private:
+    void prepare(std::filesystem::path const& plugin);
+    void release() noexcept;
     void load(std::filesystem::path const& plugin);
     void load_plugins(std::filesystem::path const& plugin);
     void make_context();
@@ -60,7 +62,24 @@ TensorRtRunner::TensorRtRunner(EngineFile file, Options const& options)
     check_device(device_);
     check_gpu(file_, describe(device_));
     DeviceScope const scope(device_);
-    load(options.plugin);
+    try {
+        prepare(options.plugin);
+    } catch (...) {
+        release();  // as long as its device is the current one
+        throw;
+    }
+}
+
+TensorRtRunner::~TensorRtRunner() {
+    int previous = 0;
+    cudaGetDevice(&previous);
+    cudaSetDevice(device_);
+    release();
+    cudaSetDevice(previous);
+}
+
+void TensorRtRunner::prepare(std::filesystem::path const& plugin) {
+    load(plugin);
     stream_ = make_stream();
     make_context();
     std::int64_t const pixels = shape_[0] * shape_[1] * shape_[2];
@@ -68,10 +87,8 @@ TensorRtRunner::TensorRtRunner(EngineFile file, Options const& options)
     bind(kOutput, output_, pixels);
 }
 
-TensorRtRunner::~TensorRtRunner() {
-    int previous = 0;
-    cudaGetDevice(&previous);
-    cudaSetDevice(device_);
+//! What TensorRT and CUDA gave, in the order in which they want it back.
+void TensorRtRunner::release() noexcept {
     graph_.reset();
     context_.reset();
     input_ = Buffer();
@@ -79,7 +96,6 @@ TensorRtRunner::~TensorRtRunner() {
     stream_.reset();
     engine_.reset();
     runtime_.reset();
-    cudaSetDevice(previous);
 }
 
 void TensorRtRunner::load(std::filesystem::path const& plugin) {
