@@ -29,6 +29,7 @@ demo: $(STAMP) ## train, export, FP16, INT8, bench and report on generated stree
 	$(BIN)/python runtime/bench.py --onnx=$(DEMO)/model.onnx --fp16 --int8 \
 	    --data=$(SCENES):val --exportTable=$(DEMO)/bench.json
 	$(BIN)/python -m runtime.report $(DEMO)
+	$(BIN)/python -m runtime.sample_drive $(DEMO)
 	@cat docs/own-data.txt
 
 plugin: ## build build/plugins/libemca_plugin.so; TENSORRT_ROOT names a TensorRT outside the system

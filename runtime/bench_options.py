@@ -11,47 +11,10 @@ from runtime.backends import BACKENDS, is_engine
 from runtime.backends.base import INPUT_NAME
 from runtime.backends.trt_module import NAMES as ENGINE_BACKENDS
 from runtime.build_options import add_build_options, refuse_build_options
+from runtime.trtexec import OTHERS, REST
 from segdata.cli import Parser
 from segdata.errors import UserError
 
-_CALIBRATE = "formats are made from the FP32 file: give --fp16 or --int8"
-_TYPED = "the types in the file are those of the engine"
-_DEFAULT = "this is the default"
-_ONE_INPUT = "the input is an image: give --data=NAME:PATH"
-# Options of trtexec that this command does not have, and what to do without.
-OTHERS = {
-    "--best": _CALIBRATE,
-    "--fp8": _CALIBRATE,
-    "--bf16": _CALIBRATE,
-    "--int4": _CALIBRATE,
-    "--stronglyTyped": f"{_DEFAULT}: {_TYPED}",
-    "--precisionConstraints": _TYPED,
-    "--layerPrecisions": _TYPED,
-    "--layerOutputTypes": _TYPED,
-    "--inputIOFormats": _TYPED,
-    "--outputIOFormats": _TYPED,
-    "--calib": "give the images: --calibData=NAME:PATH",
-    "--sparsity": "weights are dense; leave it out",
-    "--useDLACore": "engines run on the GPU; leave it out",
-    "--allowGPUFallback": "engines run on the GPU; leave it out",
-    "--useCudaGraph": f"{_DEFAULT}; --noCudaGraph turns it off",
-    "--noDataTransfers": f"{_DEFAULT}; --includeDataTransfers turns it off",
-    "--useSpinWait": f"{_DEFAULT}; leave it out",
-    "--separateProfileRun": f"{_DEFAULT}; leave it out",
-    "--explicitBatch": f"{_DEFAULT}; leave it out",
-    "--skipInference": "give --buildOnly",
-    "--batch": f"give --shapes={INPUT_NAME}:NxHxWx3",
-    "--maxBatch": f"give --maxShapes={INPUT_NAME}:NxHxWx3",
-    "--workspace": "give --memPoolSize=workspace:SIZE",
-    "--streams": "give --infStreams=N",
-    "--staticPlugins": "give --dynamicPlugins=FILE",
-    "--loadInputs": _ONE_INPUT,
-    "--loadRefOutputs": "labels are compared with those of FP32: give --data=NAME:PATH",
-    "--dumpOutput": "give --exportOutput=FILE",
-    "--dumpRawBindingsToFile": "give --exportOutput=FILE",
-    "--profilingVerbosity": "engines are built with all details of their layers; leave it out",
-    "--refit": "engines are built anew; leave it out",
-}
 MOST_STREAMS = 256
 OUTPUTS = ("exportTimes", "exportTable", "exportProfile", "exportOutput", "exportLayerInfo")
 MEASURING = (*OUTPUTS, "dumpProfile", "dumpLayerInfo")
@@ -116,7 +79,7 @@ def refuse_others(words: Sequence[str]) -> None:
     """UserError for an option of trtexec that this command does not have; it says what to do."""
     for word in words:
         option = word.partition("=")[0]
-        remedy = OTHERS.get(option)
+        remedy = OTHERS.get(option) or ("leave it out" if option in REST else "")
         if remedy:
             raise UserError(f"{word}: trtexec has it, this command does not; {remedy}")
 

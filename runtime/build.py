@@ -36,6 +36,7 @@ from runtime.build_graph import named_plugins, prepare
 from runtime.build_job import Built, Failure, Job, Progress, engine_file
 from runtime.build_layers import layer_table, product_table
 from runtime.build_options import BuildOptions, add_build_options, build_options
+from runtime.build_parity import parity_line
 from runtime.results import origin
 from segdata.cli import Parser, progress, run
 from segdata.errors import UserError
@@ -126,18 +127,9 @@ def report(engine: EngineFile, built: Built) -> str:
             "",
             product_table(built.outcomes),
             *built.notes,
-            _parity(built),
+            parity_line(built.parity),
         ]
     )
-
-
-def _parity(built: Built) -> str:
-    if not built.parity["run"]:
-        return f"Labels not compared with onnxruntime: {built.parity['reason']}."
-    corners = ", ".join(
-        f"{c['agreement']:.2%} at batch {c['batch']}" for c in built.parity["corners"]
-    )
-    return f"Labels as onnxruntime's: {corners}."
 
 
 def _in_child(job: Job) -> Built:

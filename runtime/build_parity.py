@@ -6,6 +6,7 @@ operators (#4813), so an engine is tried where it was built, before anybody reli
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -77,6 +78,14 @@ def check_parity(backend: Backend, engine: EngineFile, model: ModelFile) -> dict
                     other = name if name == "onnxruntime" else f"at batch {smallest}"
                     raise UserError(_complaint(model, batch, share, other, required[name]))
     return {"run": True, "required": required, "corners": corners}
+
+
+def parity_line(parity: Mapping[str, Any]) -> str:
+    """What `check_parity` found, or why it did not run, for the user."""
+    if not parity["run"]:
+        return f"Labels not compared with onnxruntime: {parity['reason']}."
+    corners = (f"{c['onnxruntime']:.2%} at batch {c['batch']}" for c in parity["corners"])
+    return f"Labels as onnxruntime's: {', '.join(corners)}."
 
 
 def _complaint(model: ModelFile, batch: int, share: float, other: str, required: float) -> str:

@@ -44,6 +44,11 @@ def find_sources(words: Iterable[str]) -> Sources:
     found = Sources()
     seen: set[Path] = set()
     for word in words:
+        if not word.strip():
+            raise UserError(
+                "a source is empty, a variable that is not set perhaps; give files, folders, "
+                "globs, camera numbers or addresses"
+            )
         if is_live(word):
             if word not in found.live:
                 found.live.append(word)
@@ -79,8 +84,8 @@ def _expand(word: str) -> Iterator[Path]:
     path = Path(word).expanduser()
     if path.is_dir():
         files = (file for file in path.rglob("*") if _is_image(file) or _is_video(file))
-        shown = (file for file in files if not file.name.startswith(".") and not file.is_dir())
-        yield from sorted(file for file in shown if not _is_output(file))
+        shown = (file for file in files if not _is_hidden(file, path) and file.is_file())
+        yield from sorted(file for file in shown if not _is_output(file) and not _is_code(file))
     elif path.exists():
         yield path
     else:
@@ -95,6 +100,18 @@ def _is_image(file: Path) -> bool:
 
 def _is_video(file: Path) -> bool:
     return file.suffix.lower() in VIDEO_SUFFIXES
+
+
+def _is_hidden(file: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in file.relative_to(folder).parts)
+
+
+def _is_code(file: Path) -> bool:
+    """Whether a `.ts` is none of MPEG, whose packets of 188 bytes each begin with a G."""
+    if file.suffix.lower() != ".ts":
+        return False
+    with file.open("rb") as opened:
+        return opened.read(189)[::188] != b"GG"
 
 
 def _is_output(file: Path) -> bool:

@@ -145,8 +145,16 @@ class LiveStream:
 
 
 def hide_password(address: str) -> str:
-    """The address without user and password."""
-    return re.sub(r"://[^/]*@", "://", address)
+    """The address without user and password, and with *** for a password among its parameters.
+
+    What could be a part of a password goes, too: all up to the last @, unless a host and a port
+    alone stand before the first slash.
+    """
+    scheme, sign, rest = address.partition("://")
+    if not re.match(r"[^/@:]*(:\d+)?(/|$)", rest):
+        rest = rest.rpartition("@")[2]
+    rest = re.sub(r"(?i)(?<![a-z])(pass|pwd|passwd|password)=[^&/?#]*", r"\1=***", rest)
+    return f"{scheme}{sign}{rest}"
 
 
 def _open(source: str) -> Any:
@@ -185,6 +193,6 @@ def _name(source: str) -> str:
         return f"camera{source}"
     if "://" not in source:
         return Path(source).name
-    parts = urlsplit(source)
+    parts = urlsplit(hide_password(source))
     place = f"{parts.hostname or ''}:{parts.port or ''}{parts.path}"
     return re.sub(r"[^\w.]+", "-", place).strip("-") or "stream"

@@ -60,7 +60,7 @@ def layer_info(loaded: Loaded, shape: Shape, profile: int) -> LayerInfo:
     inspector.execution_context = context
     text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
     try:
-        found = json.loads(text)
+        found = json.loads(text, strict=False)  # TensorRT writes names with control characters
         layers = found["Layers"]
         bindings = found.get("Bindings", found.get("I/O Tensors", []))  # TensorRT 10, 11
     except (ValueError, KeyError, AttributeError) as error:

@@ -1,6 +1,7 @@
 import pytest
 
-from runtime.bench_options import OTHERS, bench_parser, check_bench, refuse_others
+from runtime.bench_options import bench_parser, check_bench, refuse_others
+from runtime.trtexec import OTHERS, REST
 from segdata.errors import UserError
 
 
@@ -44,6 +45,8 @@ ENGINES = ("--onnx=m.onnx", "--backend=tensorrt")
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--best"], "--best: trtexec has it, this command does not; formats are made from the"),
+        (["--tacticSources=+CUDNN"], "trtexec has it, this command does not; leave it out"),
         ([], "no model is given; add --onnx=MODEL.onnx or --loadEngine="),
         (["--onnx=a.onnx", "--loadEngine=b.engine"], "are two models; give one"),
         (["--loadEngine=a.onnx"], "is no .engine or .plan; give --onnx=a.onnx"),
@@ -89,7 +92,7 @@ def test_options_of_trtexec_that_are_not_taken_say_what_to_do(option):
 
 
 def test_no_option_is_both_taken_and_refused():
-    assert not OTHERS.keys() & bench_parser("")._option_string_actions.keys()
+    assert not (OTHERS.keys() | REST) & bench_parser("")._option_string_actions.keys()
 
 
 @pytest.mark.parametrize("flag", ["fp16", "int8", "verbose", "dumpProfile", "dumpLayerInfo"])

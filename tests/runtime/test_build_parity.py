@@ -3,7 +3,7 @@ from engines import profile, write_engine
 
 from runtime.backends.base import ModelFile
 from runtime.backends.onnx_runtime import OnnxRuntimeBackend
-from runtime.build_parity import check_parity
+from runtime.build_parity import check_parity, parity_line
 from segdata.errors import UserError
 
 
@@ -34,6 +34,10 @@ def test_every_corner_of_every_profile_is_tried(toys, head):
         *((0, 1, 1.0), (0, 2, 1.0), (0, 4, 1.0)),
         (1, 8, 1.0),
     ]
+    assert parity_line(result) == (
+        "Labels as onnxruntime's: 100.00% at batch 1, 100.00% at batch 2, 100.00% at batch 4, "
+        "100.00% at batch 8."
+    )
 
 
 @pytest.mark.parametrize(("head", "batch"), [("labels", 2), ("masks", 1)])
@@ -78,3 +82,4 @@ def test_without_onnxruntime_it_is_said_that_nothing_was_compared(toys, monkeypa
     monkeypatch.setattr("runtime.build_parity.find_spec", lambda name: None)
     result = check_parity(backend, engine(model, (1, 1, 1)), model)
     assert result == {"run": False, "reason": "onnxruntime is not installed"}
+    assert "not compared with onnxruntime: onnxruntime is not installed." in parity_line(result)

@@ -35,7 +35,15 @@ def test_results_of_an_earlier_run_are_no_input(tree):
         Path("a", name).touch()
     Path("a/.hidden.png").touch()
     Path("a/folder.mp4").mkdir()
+    Path("a/.cache").mkdir()
+    Path("a/.cache/icon.png").touch()
     assert len(find_sources(["a"])) == 4
+
+
+def test_code_is_told_from_video(tree):
+    Path("a/code.ts").write_text("Greeting: string = 'G' + 'G'.repeat(300)\n")
+    Path("a/film.ts").write_bytes((b"G" + bytes(187)) * 3)
+    assert [path.name for path in find_sources(["a"]).videos] == ["film.ts", "v.mp4"]
 
 
 def test_numbers_and_addresses_are_live(tree):
@@ -49,6 +57,7 @@ def test_numbers_and_addresses_are_live(tree):
     [
         ("gone.png", r"^gone\.png: no such image or video; give files"),
         ("*.gif", r"^\*\.gif: no such image"),
+        ("", "a source is empty, a variable that is not set perhaps"),
         ("/dev/video97", "no such camera"),
         ("empty", r"empty: no image or video in this folder; known are \.jpg"),
     ],

@@ -132,5 +132,16 @@ class QuietFiles(http.server.SimpleHTTPRequestHandler):
 
 
 def test_passwords_are_hidden():
-    assert hide_password("rtsp://me:p@w@host/a@b") == "rtsp://host/a@b"
-    assert hide_password("http://host/a") == "http://host/a"
+    for address, shown in {
+        "rtsp://user:secret@host:554/cam": "rtsp://host:554/cam",
+        "rtsp://me:p@w@host/a": "rtsp://host/a",
+        "rtsp://u:pa/ss@h/x": "rtsp://h/x",
+        "rtsp://u:p@a/ss@h/x": "rtsp://h/x",
+        "http://cam/video.cgi?user=admin&pwd=secret": "http://cam/video.cgi?user=admin&pwd=***",
+        "rtsp://h/user=a&password=secret&x=1": "rtsp://h/user=a&password=***&x=1",
+        "rtsp://h/a?Pass=secret": "rtsp://h/a?Pass=***",
+        "rtsp://host:554/a@b": "rtsp://host:554/a@b",
+        "rtsp://[::1]:554/compass=1": "rtsp://[::1]:554/compass=1",
+        "http://host/a": "http://host/a",
+    }.items():
+        assert hide_password(address) == shown
