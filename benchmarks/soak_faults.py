@@ -61,6 +61,11 @@ class Soak:
     def picture(self) -> bytes:
         return encoded(self.rng.choice(self.images))
 
+    def photo(self) -> Path:
+        path = self.name(".jpg")
+        path.write_bytes(self.picture())
+        return path
+
     def video(self, damage: bool = False) -> Path:
         """A clip; with `damage` noise stands in a tenth of its middle."""
         path = self.name(".mp4")
@@ -206,16 +211,19 @@ def terminated_stream(soak: Soak) -> None:
 
 
 def full_disk(soak: Soak) -> None:
-    """Clips and images onto a disk that fills up: what is there at the end is whole."""
+    """Clips or images onto a disk that fills up: what is there at the end is whole."""
+    clips = soak.rng.random() < 0.5
     disk = soak.name("")
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(disk)]
     subprocess.run(mount, check=True)
     try:
-        (disk / "ballast").write_bytes(bytes(soak.rng.randrange(20, 60) << 20))
+        ballast = soak.rng.randrange(20, 60) if clips else DISK_MB - 1
+        (disk / "ballast").write_bytes(bytes(ballast << 20))
         code = 2
         for _ in range(6):
-            done = expect(soak.command(soak.video(), out=disk / "out"), {0, 2})
+            source = soak.video() if clips else soak.photo()
+            done = expect(soak.command(source, out=disk / "out"), {0, 2})
             code = done.returncode
             look_at(disk / "out", {})
         if code != 2:

@@ -72,6 +72,39 @@ def test_an_engine_for_a_t4(half, capsys):
     assert path.stat().st_size > 10_000
 
 
+def test_where_the_gpu_is_the_labels_are_compared(half, monkeypatch, tmp_path, capsys):
+    child(
+        monkeypatch,
+        tmp_path,
+        f"""
+sys.path[0] = {str(tensorrt_plugin.ROOT)!r}
+from runtime import build_child, build_engine
+from runtime.backends.base import ModelFile
+from runtime.backends.onnx_runtime import OnnxRuntimeBackend
+onnxruntime = OnnxRuntimeBackend(ModelFile.read({str(half)!r}))  # in place of the GPU
+build_engine.TensorRtBackend = lambda engine, libraries: onnxruntime
+build_engine.target_device = lambda options: ("Tesla T4", "7.5")
+build_child.main()
+""",
+    )
+    main(
+        [
+            str(half),
+            RTX,
+            "--no-plugin",
+            "--minShapes=image:1x48x64x3",
+            "--maxShapes=image:2x48x64x3",
+        ]
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert re.match(r"tensorrt-rtx [\d.]+ for Tesla T4, [\d.]+ MB, built in ", lines[1])
+    assert lines[-1] == "Labels as onnxruntime's: 100.00% at batch 1, 100.00% at batch 2."
+    engine = EngineFile.read(half.with_suffix(".rtx.engine"))
+    assert engine.device == "Tesla T4"
+    parity = json.loads(json_path(engine.path).read_text())["parity"]
+    assert [corner["onnxruntime"] for corner in parity["corners"]] == [1.0, 1.0]
+
+
 def test_several_batch_sizes_and_another_target(half):
     out = half.with_name("out.plan")
     shapes = ("--minShapes=image:1x48x64x3", "--maxShapes=image:8x48x64x3")
