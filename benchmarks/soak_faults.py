@@ -239,11 +239,13 @@ def interrupted(soak: Soak, number: signal.Signals, codes: set[int]) -> None:
     wait_for(lambda: any(soak.out.glob(".*.part.*")) or child.poll() is not None)
     time.sleep(soak.rng.uniform(0, 4))
     child.send_signal(number)
-    code, stderr = ended(child)
+    said, stderr = child.communicate(timeout=300)
+    # While the interpreter ends, a signal ends the process itself; all is done by then.
+    code = -child.returncode + 128 if child.returncode < 0 and said else child.returncode
     if code not in codes or "Traceback" in stderr:
         raise Surprise(f"exit code {code}: {stderr}")
-    if code and (soak.out / f"{path.stem}.overlay.mp4").exists():
-        raise Surprise("a video was left although the run was interrupted")
+    if (soak.out / f"{path.stem}.overlay.mp4").exists() != bool(said):
+        raise Surprise(f"a video and its line do not come together: {said!r}, {stderr}")
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -255,7 +257,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def start(command: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def ended(child: subprocess.Popen[str]) -> tuple[int, str]:
