@@ -98,8 +98,8 @@ def _run(name: str, verb: Verb, words: list[str]) -> int | None:
         if not package or (package in OWN and _has_source(package)):
             raise  # a defect of ours
         raise UserError(
-            f"{PROJECT} {name} needs {package}, which is not installed; "
-            f"pip install '{PROJECT}[{verb.extra}]'"
+            f"{PROJECT} {name} needs {package}, which is not installed; in the project's folder: "
+            f"pip install -c constraints.txt '.[{verb.extra}]'"
         ) from error
 
 

@@ -53,6 +53,7 @@ from segdata.cli import Parser, parse_size, run
 from segdata.errors import UserError
 
 NAMED = 10  # of the sources that failed
+MOST_ENLARGED = 8  # times that a tile may be: more is a slip of the finger and takes hours
 
 
 def make_parser() -> Parser:
@@ -105,11 +106,12 @@ def main(argv: list[str] | None = None) -> None:
             args.model,
             backend=args.backend,
             threads=args.threads,
-            streams=0,
+            streams=1 if tile else 0,  # Ctrl-C ends an image between two tiles
             tile=tile,
             overlap=overlap,
         )
         stack.callback(segmenter.close)
+        _check_tile(tile, segmenter.input_size)
         window = Window(f"{args.model}") if args.show else None
         if window:
             stack.callback(window.close)
@@ -130,7 +132,9 @@ def _label(
     if sources.images:
         done, troubles = label_images(segmenter, sources.images, args.out, window)
         what = "image" if done == 1 else "images"
-        print(f"{done} {what} labelled on {segmenter.backend}: {args.out}/*{LABELS}, *{OVERLAY}")
+        if done:
+            where = f"{args.out}/*{LABELS}, *{OVERLAY}"
+            print(f"{done} {what} labelled on {segmenter.backend}: {where}")
     openers: list[tuple[str, Callable[[], Source]]] = []
     names = output_names(sources.videos)
     for path, name in zip(sources.videos, names, strict=True):
@@ -164,6 +168,15 @@ def _tiling(args: Namespace) -> tuple[tuple[int, int] | None, int]:
     if args.overlap is not None:
         return tile, args.overlap
     return tile, min(tile) // 4 if tile else 0
+
+
+def _check_tile(tile: tuple[int, int] | None, size: tuple[int, int]) -> None:
+    if tile and any(side * MOST_ENLARGED < full for side, full in zip(tile, size, strict=True)):
+        least = "x".join(str(-(-full // MOST_ENLARGED)) for full in size)
+        raise UserError(
+            f"--tile {tile[0]}x{tile[1]}: tiles are enlarged to the model's {size[0]}x{size[1]}; "
+            f"take {least} or more"
+        )
 
 
 def _check_limits(args: Namespace) -> None:

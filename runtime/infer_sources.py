@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,9 +84,8 @@ def unused(name: str, taken: Container[str]) -> str:
 def _expand(word: str) -> Iterator[Path]:
     path = Path(word).expanduser()
     if path.is_dir():
-        files = (file for file in path.rglob("*") if _is_image(file) or _is_video(file))
-        shown = (file for file in files if not _is_hidden(file, path) and file.is_file())
-        yield from sorted(file for file in shown if not _is_output(file) and not _is_code(file))
+        files = (file for file in _below(path) if _is_image(file) or _is_video(file))
+        yield from sorted(file for file in files if not _is_output(file) and not _is_code(file))
     elif path.exists():
         yield path
     else:
@@ -94,16 +94,23 @@ def _expand(word: str) -> Iterator[Path]:
         yield from (file for file in files if file.is_file() and not _is_output(file))
 
 
+def _below(folder: Path) -> Iterator[Path]:
+    """Files of the folder and those in it, but for hidden ones."""
+
+    def fail(error: OSError) -> None:
+        raise UserError(f"{error.filename}: {error.strerror}; check the permissions")
+
+    for root, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(root, name) for name in names if not name.startswith("."))
+
+
 def _is_image(file: Path) -> bool:
     return file.suffix.lower() in IMAGE_SUFFIXES
 
 
 def _is_video(file: Path) -> bool:
     return file.suffix.lower() in VIDEO_SUFFIXES
-
-
-def _is_hidden(file: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
 def _is_code(file: Path) -> bool:

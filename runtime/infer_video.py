@@ -158,7 +158,8 @@ class _Tally:
         }
         return "; ".join(
             [
-                f"{self.source.title}: {self.frames} frames in {seconds:.1f} s "
+                f"{self.source.title}: {self.frames} frame{'s' * (self.frames != 1)} in "
+                f"{seconds:.1f} s "
                 f"({self.frames / seconds:.1f} FPS) on {self.backend}: {self.path}",
                 *(f"{count} {what}" for what, count in notes.items() if count),
             ]

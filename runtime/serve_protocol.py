@@ -137,7 +137,7 @@ def _module(protocol: str) -> Any:
     try:
         return import_module(f"tritonclient.{protocol}")
     except (ImportError, RuntimeError) as error:  # it wraps an ImportError
-        raise UserError("tritonclient is not installed; pip install 'emca[serve]'") from error
+        raise UserError("tritonclient is not installed; pip install 'tritonclient[all]'") from error
 
 
 def _card(

@@ -101,7 +101,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         import yaml
     except ModuleNotFoundError:
-        raise UserError("sets are read with pyyaml; pip install 'emca[train]'") from None
+        raise UserError("sets are read with pyyaml; pip install pyyaml") from None
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -36,7 +36,7 @@ class VideoWriter:
     """
 
     def __init__(self, path: Path, fps: float) -> None:
-        self._path, self._fps = path, fps
+        self._path, self._fps = path.absolute(), fps  # FFmpeg takes `12:30.mp4` for an address
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
         # Whoever interrupts a run closes the file while another thread may still write.
@@ -69,7 +69,7 @@ class VideoWriter:
 
     def is_whole(self) -> bool:
         """Whether the file holds every frame, read back from it."""
-        capture = cv2.VideoCapture(str(self._path))
+        capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
         found = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
         capture.release()
         return found == self.frames
@@ -99,6 +99,7 @@ def video_file(path: Path, fps: float, *, keep: bool) -> Iterator[VideoWriter]:
     """
     failure: BaseException | None = None
     with atomic_path(path) as temporary:
+        temporary.touch()  # tells better than OpenCV why nothing can be written there
         writer = VideoWriter(temporary, fps)
         try:
             yield writer

@@ -7,6 +7,7 @@ in the header tells which it is, and reading on or seeking finds the next whole 
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from segdata.errors import UserError
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".m2ts"),
-    *(".wmv", ".flv", ".3gp", ".ogv", ".mjpg", ".mjpeg", ".h264", ".h265", ".hevc"),
+    *(".wmv", ".flv", ".3gp", ".ogv", ".mjpg", ".mjpeg", ".h264", ".h265", ".hevc", ".gif"),
 )
 USUAL_FPS = 25.0  # where a source does not say
 MOST_FPS = 240.0  # more than that is a clock rate, not a frame rate
@@ -98,7 +99,9 @@ class VideoFile:
         if capture is None:
             if not Path(path).is_file():
                 raise UserError(f"{path}: no such file; check the path")
-            capture = cv2.VideoCapture(str(path))
+            if not os.access(path, os.R_OK):
+                raise UserError(f"{path}: Permission denied; check the permissions")
+            capture = cv2.VideoCapture(str(Path(path).absolute()), cv2.CAP_FFMPEG)
         if isinstance(path, Path):
             self.name = path.stem
         self._capture = capture

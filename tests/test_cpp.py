@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -12,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from tensorrt_plugin import ROOT, header_folders
+from videos import mjpeg_camera, read_video, write_video
 
 from runtime.backends import load
 from runtime.evaluate import predict
@@ -34,6 +37,10 @@ def cmake(*arguments, **options):
 def configure(build, *options):
     python = f"-DPython3_EXECUTABLE={sys.executable}"
     return cmake("-S", SOURCE, "-B", build, python, "-DCMAKE_CXX_FLAGS_RELEASE=-O1", *options)
+
+
+def noise(height, width):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +77,7 @@ def golden(build):
     assert result.returncode == 0, result.stdout + result.stderr
     ran = [line for line in result.stdout.splitlines() if "Passed" in line]
     versions = len(header_folders()) if shutil.which("nvcc") else 0  # CUDA's headers come with it
-    assert len(ran) == 5 + versions
+    assert len(ran) == 6 + versions
     return build / "tests" / "golden"
 
 
@@ -78,12 +85,13 @@ def golden(build):
 def segment(build):
     """Runs emca-segment; its exit code and what it wrote to stderr."""
 
-    def run(*arguments):
+    def run(*arguments, **options):
         result = subprocess.run(
             [build / "examples" / "emca-segment", *map(str, arguments)],
             capture_output=True,
             text=True,
             timeout=60,
+            **options,
         )
         return result.returncode, result.stderr
 
@@ -121,10 +129,7 @@ def test_videos(golden, segment, tmp_path):
 
 def test_damaged_frames_are_counted_and_the_others_kept(golden, segment, tmp_path):
     clip, out = tmp_path / "clip.avi", tmp_path / "out.mp4"
-    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
-    for _ in range(20):
-        writer.write(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8))
-    writer.release()
+    write_video(clip, [noise(48, 64)] * 20, codec="MJPG")
     clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
     code, said = segment(golden / "one.xml", clip, "-o", out)
     kept = int(cv2.VideoCapture(str(out)).get(cv2.CAP_PROP_FRAME_COUNT))
@@ -133,14 +138,82 @@ def test_damaged_frames_are_counted_and_the_others_kept(golden, segment, tmp_pat
     assert said == f"error: {clip}: {20 - kept} frames are damaged or missing\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_does_not_fit_on_the_disk_leaves_nothing(golden, segment, tmp_path):
+    def fill_up():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+    clip = write_video(tmp_path / "clip.avi", [noise(480, 640)] * 20, codec="MJPG")
+    arguments = (golden / "one.xml", clip, "-o", tmp_path / "out.mp4")
+    code, said = segment(*arguments, preexec_fn=fill_up)
+    error = f"error: {tmp_path / 'out.mp4'}: 0 of 20 frames were written; check the disk\n"
+    assert (code, said) == (2, error)
+    # GStreamer may hang at a broken file.
+    talk = os.environ | {"OPENCV_VIDEOIO_DEBUG": "1", "OPENCV_LOG_LEVEL": "DEBUG"}
+    said = segment(*arguments, preexec_fn=fill_up, env=talk)[1]
+    assert set(re.findall(r"VIDEOIO\((\w+)\): trying", said)) == {"FFMPEG"}
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.avi"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A command's first words: mounts a disk of $0 at $1 for the rest, then copies *.mp4 to $2."""
+    script = (
+        'mount -t tmpfs -o size="$0" small "$1" && cd "$1" && kept=$2 && shift 2 || exit 99; '
+        '"$@"; code=$?; cp -- *.mp4 "$kept" 2>/dev/null; ls -A >&2; exit $code'
+    )
+    words = ["unshare", "-rm", "sh", "-c", script]
+    if subprocess.run([*words, "1m", tmp_path, tmp_path, "true"], capture_output=True).returncode:
+        pytest.skip("no disk can be mounted here")
+    return words
+
+
+def test_a_full_disk_ends_a_file_without_and_a_stream_with_its_video(
+    golden, build, small_disk, tmp_path
+):
+    disk, kept = tmp_path / "disk", tmp_path / "kept.mp4"
+    disk.mkdir()
+    program = [build / "examples" / "emca-segment", golden / "one.xml"]
+
+    def said(size, source):
+        command = [*small_disk, size, disk, kept, *program, source, "-o", "out.mp4"]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert result.returncode == 2
+        return result.stderr
+
+    clip = write_video(tmp_path / "clip.avi", [noise(480, 640)] * 20, codec="MJPG")
+    words = "the disk is full ({} MB left of the 32 MB that finishing takes); make room"
+    line = f"error: {disk}: {words} or give another folder\n"
+    assert said("300k", clip) == line.format(0)
+    with mjpeg_camera(noise(480, 640), [1000], pause=0.005) as camera:
+        assert said("33m", camera.address) == line.format(31) + "out.mp4\n"
+    assert 1 < len(read_video(kept)) < 1000
+
+
+def test_a_lost_stream_is_kept_and_told(golden, segment, tmp_path):
+    out = tmp_path / "out.mp4"
+    with mjpeg_camera(noise(48, 64), [12, 0], broken=[4]) as camera:
+        shown = camera.address.replace("user:secret@", "")
+        lost = f"error: {shown}: the source was lost; {out} holds what came before\n"
+        assert segment(golden / "one.xml", camera.address, "-o", out) == (2, lost)
+        assert len(read_video(out)) == 11
+        out.unlink()
+        code, told = segment(golden / "one.xml", camera.address, "-o", out)
+    assert (code, told.count("\n"), told.count("secret")) == (2, 1, 0)
+    assert told.startswith(f"error: {shown}: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_colons_in_names_are_no_addresses(golden, segment, tmp_path):
+    clip = write_video(tmp_path / "12:30.avi", [noise(48, 64)] * 3, codec="MJPG")
+    assert segment(golden / "one.xml", clip.name, "-o", "12:31.mp4", cwd=tmp_path) == (0, "")
+    assert len(read_video(tmp_path / "12:31.mp4")) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.usefixtures("interruptible")
 def test_signals_leave_no_half_of_a_file(golden, build, tmp_path, number):
-    clip = tmp_path / "clip.avi"
-    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 10, (640, 480))
-    for _ in range(2000):
-        writer.write(np.zeros((480, 640, 3), np.uint8))
-    writer.release()
+    clip = write_video(tmp_path / "clip.avi", [noise(480, 640)] * 100, codec="MJPG")
     program = subprocess.Popen(
         [build / "examples/emca-segment", golden / "one.xml", clip, "-o", tmp_path / "out.mp4"],
         stderr=subprocess.PIPE,
@@ -173,7 +246,10 @@ def test_signals_leave_no_half_of_a_file(golden, build, tmp_path, number):
         (["{model}", "{out}/cut.png", "-o", "{out}/cut.png"], "is what is read; give another -o"),
         (["{model}", "{out}/text.mp4", "-o", "{out}/a.mp4"], "not a readable image or video"),
         (["{model}", "{out}/text.mp4", "-o", "{out}/a.avi"], "are an .mp4"),
-        (["{model}", "rtsp://127.0.0.1:9/x", "-o", "{out}/a.mp4"], "cannot be opened"),
+        (["{model}", "rtsp://u:p@127.0.0.1:9/x", "-o", "{out}/a.mp4"], "p://127.0.0.1:9/x: cannot"),
+        (["{model}", "http://127.0.0.1:9/x.png?pwd=p", "-o", "{out}/a.mp4"], "?pwd=***: cannot be"),
+        (["{model}", "{image}", "-o", "rtsp://u:p@h/x.mp4"], "rtsp://h/x.mp4: no file; give MODEL"),
+        (["rtsp://u:p@h/x", "{model}", "-o", "{out}/a.mp4"], "rtsp://h/x: no file; give MODEL"),
         (["{model}", "{image}", "-o", "{out}"], "no ordinary file"),
         (["{model}", "{image}", "-o", "{out}/a.xyz"], "OpenCV writes no such format"),
         (["{model}", "{image}", "-o", "{out}/text.mp4/a.png"], "give another -o"),

@@ -106,12 +106,13 @@ def test_a_missing_package_names_the_extra_to_install(failing, verb, monkeypatch
 
     verb(needs("onnxruntime.quantization"))
     error = failing(main, "bench")
-    assert "emca bench needs onnxruntime, which is not installed; pip install 'emca[cpu]'" in error
+    assert "emca bench needs onnxruntime, which is not installed; in the project's folder" in error
+    assert "pip install -c constraints.txt '.[cpu]'" in error
     verb(needs("runtime.gone"))  # a defect keeps its traceback
     with pytest.raises(ModuleNotFoundError):
         main(["bench"])
     monkeypatch.setitem(VERBS, "train", VERBS["train"]._replace(module="not_here.__main__"))
-    assert "pip install 'emca[train]'" in failing(main, "train")
+    assert "'.[train]'" in failing(main, "train")
 
 
 def test_as_a_module():

@@ -138,6 +138,13 @@ def test_a_video_gives_an_overlay_and_labels_of_every_frame(toys, backend_name, 
         assert np.abs(drawn - picture).mean() < 9  # the codec's loss
 
 
+def test_a_time_of_day_is_no_address(toys, monkeypatch):
+    monkeypatch.chdir(toys.folder)
+    clip(toys, "12:30.mp4", count=5)
+    main([str(toys.model()), "12:30.mp4", "-o", "out"])
+    assert len(read_video(toys.folder / "out" / "12:30.overlay.mp4")) == 5
+
+
 def test_a_second_run_leaves_no_label_of_the_first(toys):
     path, model, out = clip(toys), toys.model(), toys.folder / "out"
     words = [str(model), str(path), "-o", str(out), "--save-labels"]
@@ -266,6 +273,7 @@ def test_bad_options_are_one_line(toys, failing):
     assert "--tile 48: write HEIGHTxWIDTH" in said(image, "--tile=48")
     assert "overlap of 48 does not go" in said(image, "--tile=48x64", "--overlap=48")
     assert "overlap of 8 needs tiles" in said(image, "--overlap=8")
+    assert "to the model's 48x64; take 6x8 or more" in said(image, "--tile=5x64")
     assert "--max-frames=0 leaves no frame" in said(image, "--max-frames=0")
     assert "--duration=-1 is no time" in said(image, "--duration=-1")
     assert "--duration=nan is no time" in said(image, "--duration=nan")
@@ -300,3 +308,8 @@ run(main, [{str(toys.model())!r}, {str(toys.folder / "in")!r}, {str(path)!r}, "-
 def test_one_image_is_one_image(toys, capsys):
     main([str(toys.model()), str(toys.picture("a.png", toys.stripes())), "-o", str(toys.folder)])
     assert capsys.readouterr().out.startswith("1 image labelled on ")
+    empty = toys.folder / "empty.png"
+    empty.touch()
+    with pytest.raises(UserError):
+        main([str(toys.model()), str(empty), "-o", str(toys.folder / "out")])
+    assert capsys.readouterr().out == ""

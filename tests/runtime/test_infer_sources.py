@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,13 @@ def test_results_of_an_earlier_run_are_no_input(tree):
     Path("a/.cache").mkdir()
     Path("a/.cache/icon.png").touch()
     assert len(find_sources(["a"])) == 4
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_read_is_named(tree):
+    Path("a/b").chmod(0)
+    with pytest.raises(UserError, match=r"a/b: Permission denied; check the permissions"):
+        find_sources(["a"])
 
 
 def test_code_is_told_from_video(tree):

@@ -109,5 +109,5 @@ def test_without_pyyaml_the_remedy_is_said(written, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "yaml", None)
-    with pytest.raises(UserError, match=r"pip install 'emca\[train\]'"):
+    with pytest.raises(UserError, match="pip install pyyaml"):
         read_set(written(TEXT))

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "source.hpp"
+
 char const* const kUsage =
     "usage: emca-segment MODEL SOURCE -o OUT [options]\n"
     "\n"
@@ -84,6 +86,12 @@ Arguments parse(int count, char** words) {
     }
     if (places.size() != 2 || result.out.empty()) {
         throw emca::Error("give a model, a source and -o OUT; --help says more");
+    }
+    for (std::string const& file : {places[0], result.out.string()}) {
+        if (is_address(file)) {
+            throw emca::Error(without_password(file) +
+                              ": no file; give MODEL, SOURCE, then -o OUT");
+        }
     }
     result.model = places[0];
     result.source = places[1];

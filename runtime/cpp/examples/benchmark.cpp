@@ -4,11 +4,11 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <exception>
 #include <vector>
 
 #include "emca/segmenter.hpp"
 #include "image.hpp"
+#include "program.hpp"
 #include "runner.hpp"
 
 namespace {
@@ -65,11 +65,5 @@ int main(int count, char** words) {
         std::fputs("error: usage: emca-benchmark MODEL IMAGE [ITERATIONS]\n", stderr);
         return 2;
     }
-    try {
-        benchmark(words[1], words[2], iterations);
-        return 0;
-    } catch (std::exception const& error) {
-        std::fprintf(stderr, "error: %s\n", error.what());
-        return 2;
-    }
+    return run_program([=] { benchmark(words[1], words[2], iterations); });
 }

@@ -132,7 +132,10 @@ cv::Mat read_image(fs::path const& path) {
                            const_cast<char*>(bytes.data()));
         try {
             image = cv::imdecode(data, cv::IMREAD_COLOR);
-        } catch (cv::Exception const&) {  // absurd sizes, among others
+        } catch (cv::Exception const& error) {  // absurd sizes, among others
+            if (error.code == cv::Error::StsNoMem) {
+                throw;
+            }
         }
     }
     if (image.empty()) {

@@ -3,7 +3,6 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <exception>
 #include <filesystem>
 #include <string>
 #include <system_error>
@@ -13,13 +12,14 @@
 #include "arguments.hpp"
 #include "image.hpp"
 #include "overlay.hpp"
+#include "program.hpp"
+#include "source.hpp"
 #include "video.hpp"
 
 namespace fs = std::filesystem;
 
 namespace {
 
-constexpr int kUserError = 2;
 constexpr int kSignalled = 128;  // and the number of the signal, as shells count
 
 std::atomic<bool> stop{false};  // set by signals, which know no other place
@@ -34,13 +34,17 @@ void silence_opencv() {
     }
 }
 
-//! The first signal ends the video in order, the second ends the program.
+//! The first signal ends the video in order, the second ends the program. What is ignored, as by
+//! nohup, stays so.
 void stop_on(int signal) {
-    std::signal(signal, [](int number) {
+    auto const before = std::signal(signal, [](int number) {
         stopped_by = number;
         stop = true;
         std::signal(number, SIG_DFL);
     });
+    if (before == SIG_IGN) {
+        std::signal(signal, SIG_IGN);
+    }
 }
 
 void segment_image(emca::Segmenter& segmenter, Arguments const& arguments) {
@@ -51,7 +55,7 @@ void segment_image(emca::Segmenter& segmenter, Arguments const& arguments) {
 }
 
 void segment(Arguments const& arguments) {
-    bool const image = is_image(arguments.source);
+    bool const image = !is_address(arguments.source) && is_image(arguments.source);
     if (arguments.labels && !(image && arguments.out.extension() == ".png")) {
         throw emca::Error(
             "--labels writes the label map of an image; give an image and -o NAME.png");
@@ -67,14 +71,10 @@ void segment(Arguments const& arguments) {
         segment_image(segmenter, arguments);
         std::printf("%s\n", arguments.out.c_str());
     } else {
-        stop_on(SIGINT);
-        stop_on(SIGTERM);
-        Counts const frames = segment_video(segmenter, arguments.source, arguments.out, stop);
-        std::printf("%s: %d frames\n", arguments.out.c_str(), frames.written);
-        if (frames.damaged > 0 && !stop) {
-            throw emca::Error(arguments.source + ": " + std::to_string(frames.damaged) +
-                              " frames are damaged or missing");
+        for (int const signal : {SIGINT, SIGTERM, SIGHUP}) {
+            stop_on(signal);
         }
+        segment_video(segmenter, arguments.source, arguments.out, stop);
     }
 }
 
@@ -82,19 +82,13 @@ void segment(Arguments const& arguments) {
 
 int main(int count, char** words) {
     silence_opencv();
-    try {
+    int const code = run_program([count, words] {
         Arguments const arguments = parse(count, words);
         if (arguments.help) {
             std::fputs(kUsage, stdout);
-            return 0;
+        } else {
+            segment(arguments);
         }
-        segment(arguments);
-        return 0;
-    } catch (emca::Error const& error) {
-        std::fprintf(stderr, "error: %s\n", error.what());
-        return stop ? kSignalled + stopped_by : kUserError;
-    } catch (std::exception const& error) {
-        std::fprintf(stderr, "error: %s\n", error.what());
-        return 1;
-    }
+    });
+    return code != 0 && stop ? kSignalled + stopped_by : code;
 }

@@ -1,7 +1,10 @@
 #include "video.hpp"
 
+#include <cstdint>
+#include <cstdio>
 #include <exception>
 #include <functional>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -19,16 +22,12 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t kQueue = 4;  // frames between two stages
+// As in runtime/video_sink.py: a video without its end cannot be played.
+constexpr std::uintmax_t kReserve = 32 << 20;
 
 struct Labelled {
     cv::Mat image, labels;
 };
-
-//! Whether the source ends by itself.
-bool is_file(std::string const& source) {
-    std::error_code code;
-    return fs::is_regular_file(source, code);
-}
 
 //! With an even number of rows and columns, which encoders want; OpenCV would cut one off.
 cv::Mat even(cv::Mat const& image) {
@@ -39,8 +38,18 @@ cv::Mat even(cv::Mat const& image) {
 
 //! How many frames a finished video has: OpenCV does not say that a disk was full.
 int frames_in(fs::path const& path) {
-    cv::VideoCapture const written(path.string());
+    cv::VideoCapture const written(path.string(), backend(cv::CAP_FFMPEG));
     return written.isOpened() ? static_cast<int>(written.get(cv::CAP_PROP_FRAME_COUNT)) : 0;
+}
+
+void check_space(fs::path const& folder) {
+    std::error_code code;
+    auto const free = fs::space(folder, code).available;
+    if (!code && free < kReserve) {
+        throw emca::Error(folder.string() + ": the disk is full (" + std::to_string(free >> 20) +
+                          " MB left of the " + std::to_string(kReserve >> 20) +
+                          " MB that finishing takes); make room or give another folder");
+    }
 }
 
 //! Run a stage in its own thread; what it throws is kept, and its queues are closed at its end.
@@ -64,11 +73,7 @@ public:
             thread_.join();
         }
     }
-    void rethrow() const {
-        if (error_) {
-            std::rethrow_exception(error_);
-        }
-    }
+    std::exception_ptr const& error() const { return error_; }
 
 private:
     std::exception_ptr error_;
@@ -77,11 +82,10 @@ private:
 
 class Pipeline {
 public:
-    Pipeline(emca::Segmenter& segmenter, Frames& video, std::atomic<bool> const& stop)
-        : segmenter_(segmenter), video_(video), stop_(stop) {}
+    Pipeline(emca::Segmenter& segmenter, Frames& video) : segmenter_(segmenter), video_(video) {}
 
-    //! The number of frames that were handed to the encoder.
-    int run(fs::path const& path) {
+    //! Writes the video; what stopped it before the end of the source, or nothing.
+    std::exception_ptr run(fs::path const& path) {
         auto const close = [this] {
             decoded_.close();
             labelled_.close();
@@ -93,14 +97,19 @@ public:
             stage->join();
         }
         for (Stage* const stage : {&decoder, &labeller, &encoder}) {
-            stage->rethrow();
+            if (stage->error()) {
+                return stage->error();
+            }
         }
-        return frames_;
+        return nullptr;
     }
+
+    //! The number of frames that were handed to the encoder.
+    int frames() const { return frames_; }
 
 private:
     void decode() {
-        for (cv::Mat frame; !stop_ && video_.read(frame); frame = cv::Mat()) {
+        for (cv::Mat frame; video_.read(frame); frame = cv::Mat()) {
             if (!decoded_.push(std::move(frame))) {
                 return;
             }
@@ -119,14 +128,15 @@ private:
     void encode(fs::path const& path) {
         cv::VideoWriter writer;
         while (auto const frame = labelled_.pop()) {
+            check_space(path.parent_path());
             cv::Mat const painted =
                 even(overlay(frame->image, frame->labels, segmenter_.palette()));
             if (!writer.isOpened() &&
-                !writer.open(path.string(), cv::VideoWriter::fourcc('m', 'p', '4', 'v'),
-                             video_.rate(), painted.size())) {
-                throw emca::Error(
-                    "no video can be written there; name an .mp4 in a folder that "
-                    "can be written to");
+                !writer.open(path.string(), backend(cv::CAP_FFMPEG),
+                             cv::VideoWriter::fourcc('m', 'p', '4', 'v'), video_.rate(),
+                             painted.size())) {
+                throw emca::Error(path.parent_path().string() +
+                                  ": no video can be written there; check the folder");
             }
             writer.write(painted);
             ++frames_;
@@ -135,33 +145,57 @@ private:
 
     emca::Segmenter& segmenter_;
     Frames& video_;
-    std::atomic<bool> const& stop_;
     Queue<cv::Mat> decoded_{kQueue};
     Queue<Labelled> labelled_{kQueue};
     int frames_ = 0;
 };
 
+//! \throw emca::Error not all frames are in the file
+void check_whole(fs::path const& path, int frames, fs::path const& out) {
+    int const written = frames_in(path);
+    if (written != frames) {
+        throw emca::Error(out.string() + ": " + std::to_string(written) + " of " +
+                          std::to_string(frames) + " frames were written; check the disk");
+    }
+}
+
 }  // namespace
 
-Counts segment_video(emca::Segmenter& segmenter, std::string const& source, fs::path const& out,
-                     std::atomic<bool> const& stop) {
+void segment_video(emca::Segmenter& segmenter, std::string const& source, fs::path const& out,
+                   std::atomic<bool> const& stop) {
     if (out.extension() != ".mp4") {
         throw emca::Error(out.string() + ": overlays of a video are an .mp4; name it so");
     }
-    Frames video(source);
+    Frames video(source, stop);
     int frames = 0;
-    write_whole(out, [&](fs::path const& temporary) {
-        frames = Pipeline(segmenter, video, stop).run(temporary);
-        if (stop && is_file(source)) {
+    std::exception_ptr failure;
+    write_whole(out, [&](fs::path const& name) {
+        fs::path const path = fs::absolute(name);  // FFmpeg takes 12:30.mp4 for an address
+        Pipeline pipeline(segmenter, video);
+        failure = pipeline.run(path);
+        frames = pipeline.frames();
+        if (failure && (frames == 0 || !video.is_live())) {
+            std::rethrow_exception(failure);
+        }
+        if (stop && !video.is_live()) {
             throw emca::Error("interrupted; " + out.string() + " is not written");
         }
         if (frames == 0) {
-            throw emca::Error(source + " holds no frame; replace it");
+            throw emca::Error(video.title() + (video.is_live() ? ": no frame came; check it"
+                                                               : " holds no frame; replace it"));
         }
-        if (frames_in(temporary) != frames) {
-            throw emca::Error(out.string() + ": " + std::to_string(frames_in(temporary)) + " of " +
-                              std::to_string(frames) + " frames were written; check the disk");
-        }
+        check_whole(path, frames, out);
     });
-    return {frames, video.damaged()};
+    std::printf("%s: %d frame%s\n", out.c_str(), frames, frames == 1 ? "" : "s");
+    if (failure) {
+        std::rethrow_exception(failure);
+    }
+    if (video.is_live() && !stop) {
+        throw emca::Error(video.title() + ": the source was lost; " + out.string() +
+                          " holds what came before");
+    }
+    if (video.damaged() > 0 && !stop) {
+        throw emca::Error(video.title() + ": " + std::to_string(video.damaged()) +
+                          " frames are damaged or missing");
+    }
 }

@@ -7,15 +7,12 @@
 
 #include "emca/segmenter.hpp"
 
-struct Counts {
-    int written;
-    int damaged;  //!< frames of the source that could not be read
-};
-
 //! Label every frame of a video, camera or URL and write the overlays as a video.
 //!
 //! \param stop ends a camera or stream early, which keeps what was written; it ends a file with an
 //! error
-//! \throw emca::Error the source cannot be opened or holds no frame, the output cannot be written
-Counts segment_video(emca::Segmenter& segmenter, std::string const& source,
-                  std::filesystem::path const& out, std::atomic<bool> const& stop);
+//! \throw emca::Error the source cannot be opened or holds no frame, the output cannot be written;
+//! or, once the output is whole: frames are damaged, or a camera or stream was lost or the disk is
+//! full
+void segment_video(emca::Segmenter& segmenter, std::string const& source,
+                   std::filesystem::path const& out, std::atomic<bool> const& stop);
