@@ -14,7 +14,11 @@ sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Lets SIGINT arrive, here and in children: it is ignored where the tests run behind `&`."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Lets signals arrive, here and in children, that are ignored behind `&` and `nohup`."""
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    }
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
