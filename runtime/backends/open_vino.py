@@ -32,9 +32,11 @@ CONFIG = {
     # nothing measured here would describe FP32. FP16 files are widened to FP32.
     "INFERENCE_PRECISION_HINT": "f32",
 }
-# OpenVINO looks NumPy up at the first array that it sees. Where two threads bring their first at
-# once, the second waits for that lookup and holds Python's lock, which the lookup needs (2026.4).
-openvino.Tensor(np.zeros(1, np.uint8), shared_memory=True)
+# OpenVINO looks NumPy up at the first array, type and result. Where two threads come to one of them
+# first at once, the second waits for that lookup and holds Python's lock, which the lookup needs
+# (2026.4). So all three happen here, while the module is imported.
+_first = openvino.Tensor(np.zeros(1, np.uint8), shared_memory=True)
+_first.element_type.to_dtype(), _first.data
 
 
 @cache
