@@ -41,8 +41,9 @@ def _run(backend: str, model: Path, data: str | None) -> Any:
     words = [f"--onnx={model}", "--fp16", f"--backend={backend}", f"--exportTable={table}"]
     try:
         bench.main([*words, f"--data={data}"] if data else words)
-    except UserError as error:
-        return f"not run: {error}".replace(f"{model.parent}/", "")
+    except Exception as error:  # whatever it is, what was measured before must not be lost
+        what = error if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        return f"not run: {what}".replace(f"{model.parent}/", "")
     result = json.loads(table.read_text())
     engines = [model.parent / file["path"] for file in result["files"].values()]
     described = [json_path(engine) for engine in engines if json_path(engine).exists()]

@@ -17,6 +17,9 @@ ENVIRONMENT = "EMCA_PLUGIN"
 
 _PACKAGE = Path(__file__).resolve().parent
 _BUILD = "make plugin"
+_ENTRIES = ("getCreators", "getPluginCreators")  # the second is that of older libraries
+# What `load_more` put into the registries of the process: TensorRT's or TensorRT-RTX's, a library.
+_shared: set[tuple[str, Path]] = set()
 
 
 def find() -> Path | None:
@@ -66,11 +69,12 @@ def load(registry: Any) -> None:
     )
 
 
-def load_more(registry: Any, libraries: Iterable[Path]) -> None:
+def load_more(registry: Any, libraries: Iterable[Path], *, shared: bool) -> None:
     """Load plugin libraries of whatever operators.
 
     Args:
-        registry: as for `load`.
+        registry: as for `load`, or that of a builder or runtime.
+        shared: whether it is the one of the whole process, which refuses what it holds already.
 
     Raises:
         UserError: one is missing, cannot be loaded, or is refused.
@@ -78,9 +82,14 @@ def load_more(registry: Any, libraries: Iterable[Path]) -> None:
     for path in libraries:
         if not path.is_file():
             raise UserError(f"{path}: no such plugin library; check the path")
+        key = (type(registry).__module__, path.resolve())
+        if shared and key in _shared:
+            continue
         _check(path)
         if registry.load_library(str(path.resolve())) is None:
             raise UserError(f"{path} was refused by TensorRT; its log says why with --verbose")
+        if shared:
+            _shared.add(key)
 
 
 def _folders() -> Iterator[Path]:
@@ -110,8 +119,11 @@ def _check(path: Path) -> None:
         raise UserError(
             f"{path} cannot be loaded ({error}); build it on this machine with {_BUILD}"
         ) from error
-    if not hasattr(library, "getCreators"):
-        raise UserError(f"{path} is no TensorRT plugin library; build {FILE_NAME} with {_BUILD}")
+    if not any(hasattr(library, entry) for entry in _ENTRIES):
+        raise UserError(
+            f"{path} is no TensorRT plugin library: it exports neither {' nor '.join(_ENTRIES)}; "
+            f"{_BUILD} builds {FILE_NAME}"
+        )
 
 
 def _is_truncated(path: Path) -> bool:

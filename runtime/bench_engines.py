@@ -13,13 +13,12 @@ from runtime.backends.base import ModelFile
 from runtime.backends.cuda_memory import open_cuda
 from runtime.backends.engine_file import EngineFile
 from runtime.backends.tensorrt_run import log_of
-from runtime.backends.trt_module import module
+from runtime.backends.trt_module import RTX, module
 from runtime.build import build, default_target, report
 from runtime.build_device import target_device
 from runtime.build_graph import custom_operators
 from runtime.build_job import settings
 from runtime.build_options import BuildOptions, build_options
-from runtime.build_plugins import RTX
 from segdata.errors import UserError
 from segdata.files import sha256
 

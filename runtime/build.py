@@ -40,7 +40,7 @@ from runtime.build_parity import parity_line
 from runtime.results import origin
 from segdata.cli import Parser, progress, run
 from segdata.errors import UserError
-from segdata.files import atomic_path
+from segdata.files import atomic_path, beside
 
 CHILD = Path(__file__).with_name("build_child.py")
 SUFFIXES = {"tensorrt": ".engine", "tensorrt-rtx": ".rtx.engine"}
@@ -48,7 +48,7 @@ SUFFIXES = {"tensorrt": ".engine", "tensorrt-rtx": ".rtx.engine"}
 
 def default_target(model: Path, backend: str) -> Path:
     """`model.fp16.onnx` -> `model.fp16.engine`, or `model.fp16.rtx.engine` for TensorRT-RTX."""
-    return model.with_suffix(SUFFIXES[backend])
+    return beside(model, SUFFIXES[backend])
 
 
 def build(
@@ -79,7 +79,7 @@ def build(
     file = ModelFile.read(model)
     with atomic_path(target) as plan:
         plan.touch()  # a folder that cannot be written to shows now, not after the build
-        job = Job(model.resolve(), plan.resolve(), options, keep_anyway, verbose)
+        job = Job(model.resolve(), plan.resolve(), target, options, keep_anyway, verbose)
         built = _in_child(job)
         engine = replace(engine_file(job, built, file.card, plan), path=target)
         engine.write(  # first, so that where it fails the engine before stays

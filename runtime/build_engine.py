@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,8 +19,8 @@ from onnx import ModelProto
 import plugins
 from runtime.backends.base import INPUT_NAME, ModelFile
 from runtime.backends.engine_file import Layer, Profile
-from runtime.backends.tensorrt_engine import TensorRtBackend
-from runtime.backends.trt_module import make_log, module
+from runtime.backends.tensorrt_engine import TensorRtBackend, load_plugins
+from runtime.backends.trt_module import RTX, make_log, module
 from runtime.build_device import target_device
 from runtime.build_graph import prepare, products
 from runtime.build_job import Built, Job, Progress, Tell, engine_file
@@ -34,7 +34,7 @@ from runtime.build_layers import (
 )
 from runtime.build_options import BuildOptions
 from runtime.build_parity import NOT_RUN, check_parity
-from runtime.build_plugins import RTX, choose_plugins, plugin_counts
+from runtime.build_plugins import choose_plugins, plugin_counts
 from segdata.errors import UserError
 from segdata.files import atomic_path
 
@@ -58,7 +58,7 @@ def build_engine(job: Job, tell: Tell) -> Built:
     # A version-compatible engine brings its own runtime, which has a registry of its own.
     common = not options.version_compatible
     registry = trt.get_plugin_registry() if common else builder.get_plugin_registry()
-    plugins.load_more(registry, options.libraries)
+    plugins.load_more(registry, options.libraries, shared=common)
     chosen, notes = choose_plugins(trt, log, registry, model, options)
     graph = prepare(model.proto, chosen)
     network = _parse(trt, log, builder, graph, job)
@@ -67,7 +67,9 @@ def build_engine(job: Job, tell: Tell) -> Built:
     layers: list[Layer] = []
     made: list[Outcome] = []
     try:
-        layers = layers_of_log(listed) if _is_rtx(options) else _inspect(trt, log, plan, job)
+        layers = (
+            layers_of_log(listed) if _is_rtx(options) else _inspect(trt, log, plan, job, counts)
+        )
         check_plugins(layers, counts)
         made = outcomes(products(graph), layers)
         notes += check(made, model.card.precision, backend=options.backend, target=target)
@@ -103,10 +105,11 @@ def _tried(job: Job, built: Built, model: ModelFile) -> Built:
         finally:
             backend.close()
     except UserError as error:
+        reason = str(error).replace(str(job.plan), str(job.target))  # the plan goes when we fail
         if not job.keep_anyway:
-            raise UserError(f"{error}; --keepAnyway keeps such an engine") from error
-        notes = (*built.notes, f"Kept all the same: {error}.")
-        return dataclasses.replace(built, notes=notes, parity={"run": False, "reason": str(error)})
+            raise UserError(f"{reason}; --keepAnyway keeps such an engine") from error
+        notes = (*built.notes, f"Kept all the same: {reason}.")
+        return dataclasses.replace(built, notes=notes, parity={"run": False, "reason": reason})
 
 
 def _build(
@@ -222,10 +225,19 @@ def _save_timing_cache(cache: Any, path: Path) -> None:
         temporary.write_bytes(memoryview(cache.serialize()))
 
 
-def _inspect(trt: ModuleType, log: Any, plan: Any, job: Job) -> list[Layer]:
+def _inspect(
+    trt: ModuleType, log: Any, plan: Any, job: Job, operators: Collection[str]
+) -> list[Layer]:
+    """The layers of a plan; `operators` are those that are plugins in it."""
     runtime = trt.Runtime(log)
-    # A version-compatible engine brings the code that runs it.
-    runtime.engine_host_code_allowed = job.options.version_compatible
+    load_plugins(
+        trt,
+        log,
+        runtime,
+        operators,
+        job.options.libraries,
+        version_compatible=job.options.version_compatible,
+    )
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise UserError(f"its new engine cannot be read back ({_reason(log)})")

@@ -22,12 +22,14 @@ class Job:
     Attributes:
         model: the ONNX file.
         plan: where to write the engine.
+        target: what the engine will be called, for messages.
         keep_anyway: keep an engine that is not what the file asks; its notes say why.
         verbose: send all that TensorRT logs to standard error.
     """
 
     model: Path
     plan: Path
+    target: Path
     options: BuildOptions
     keep_anyway: bool = False
     verbose: bool = False

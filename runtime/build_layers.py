@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.backends.engine_file import Layer
+from runtime.backends.trt_module import RTX
 from runtime.build_graph import Product
 from runtime.parity import aligned
 from segdata.errors import UserError
@@ -41,7 +42,7 @@ OTHER = "other"
 _WIDTH = {"int8": 8, "fp16": 16, "bf16": 16, "fp32": 32}
 
 # What a builder cannot do for a target, and what it does instead.
-LIMITS = {("tensorrt-rtx", "7.5", "convolution", "int8"): "fp16"}
+LIMITS = {(RTX, "7.5", "convolution", "int8"): "fp16"}
 
 
 @dataclass(frozen=True)

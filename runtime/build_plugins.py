@@ -8,11 +8,10 @@ from typing import Any
 import plugins
 from plugins import DEFORMABLE_ATTENTION, OP_TYPE
 from runtime.backends.base import ModelFile
+from runtime.backends.trt_module import RTX
 from runtime.build_graph import Plugin, custom_operators
 from runtime.build_options import BuildOptions
 from segdata.errors import UserError
-
-RTX = "tensorrt-rtx"
 
 
 def choose_plugins(

@@ -41,14 +41,16 @@ class BatchCheck:
     """Every batch size that was asked for.
 
     Attributes:
-        batches: those above 1; a file of a fixed batch has that one alone.
+        batches: those above the smallest; a file of a fixed batch has that one alone.
         images: how many were run.
         fixed: the one batch size that the file takes; None where it takes several.
+        least: the smallest batch, which the others are compared with.
     """
 
     batches: tuple[Batch, ...]
     images: int
     fixed: int | None
+    least: int = 1
 
     @property
     def agreement(self) -> float | None:
@@ -62,7 +64,7 @@ class BatchCheck:
             return "batch 1 only" if self.fixed == 1 else f"fixed batch {self.fixed}"
         run = ", ".join(str(batch.size) for batch in self.batches if batch.agreement is not None)
         refused = ", ".join(str(batch.size) for batch in self.batches if batch.agreement is None)
-        found = f"batch {run} against batch 1" if run else "no batch above 1"
+        found = f"batch {run} against batch {self.least}" if run else f"no batch above {self.least}"
         return found + (f"; its profiles lack batch {refused}" if refused else "")
 
 
@@ -76,24 +78,24 @@ def check_batches(
 
     Args:
         dataset: its first `images` may be used; some of them are, evenly spread.
-        sizes: batch sizes to try; 1 is what the others are compared with.
+        sizes: batch sizes to try; the smallest that the file takes is what they are compared with.
     """
     fixed = backend.input_shape[0]
     asked = [fixed] if fixed else sorted(set(sizes))
-    runs = {size: _takes(backend, size) for size in asked if size > 1}
+    least = 1 if fixed else backend.least_batch
+    runs = {size: _takes(backend, size) for size in asked if size > least}
     if not any(runs.values()):
-        return BatchCheck(tuple(Batch(size, None) for size in runs), 0, fixed)
+        return BatchCheck(tuple(Batch(size, None) for size in runs), 0, fixed, least)
     picked = np.linspace(0, images - 1, min(IMAGES, images)).round().astype(int)
     height, width = backend.input_shape[1:3]
     fitted = np.stack([fit(dataset[int(index)].image, (height, width)) for index in picked])
-    alone = np.concatenate(
-        [labels_of(backend, np.repeat(image[None], fixed or 1, axis=0))[:1] for image in fitted]
-    )
+    repeated = (np.repeat(image[None], backend.least_batch, axis=0) for image in fitted)
+    alone = np.concatenate([labels_of(backend, batch)[:1] for batch in repeated])
     batches = [
         _compared(backend, fitted, alone, size) if taken else Batch(size, None)
         for size, taken in runs.items()
     ]
-    return BatchCheck(tuple(batches), len(fitted), fixed)
+    return BatchCheck(tuple(batches), len(fitted), fixed, least)
 
 
 def labels_of(backend: Backend, images: NDArray[np.uint8]) -> NDArray[np.uint8]:

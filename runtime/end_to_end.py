@@ -75,11 +75,11 @@ def end_to_end(
     Args:
         images: RGB uint8 [h,w,3], encoded as JPEG first.
         duration_s: seconds for each model, about; five batches at least.
-        batch: images a query where the model leaves that open; None: 1.
+        batch: images a query where the model leaves that open; None: the fewest it takes.
     """
     files = [_jpeg(image) for image in images]
     taken: dict[str, list[list[float]]] = {name: [] for name in backends}
-    sizes = {name: one.input_shape[0] or batch or 1 for name, one in backends.items()}
+    sizes = {name: one.input_shape[0] or batch or one.least_batch for name, one in backends.items()}
     for name, backend in progress(backends.items(), desc="end to end"):
         endless = cycle(files)
         _pass(backend, [*islice(endless, sizes[name])])

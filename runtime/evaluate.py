@@ -44,9 +44,9 @@ class Accuracy:
 
 def predict(backend: Backend, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Label one RGB image, uint8 [h,w,3] of any size; the result is uint8 [h,w] of train ids."""
-    batch, height, width, _ = backend.input_shape
+    _, height, width, _ = backend.input_shape
     fitted = fit(image, (height, width))[None]
-    outputs = backend.infer(np.repeat(fitted, batch or 1, axis=0))
+    outputs = backend.infer(np.repeat(fitted, backend.least_batch, axis=0))
     labels = to_labels({name: value[0] for name, value in outputs.items()}, (height, width))
     return restore(labels, (image.shape[0], image.shape[1]))
 

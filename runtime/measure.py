@@ -68,7 +68,8 @@ def percentile(ascending: NDArray[np.float64], percent: float) -> float:
 
     It is always a value that occurred, never one between two.
     """
-    excluded = int((100 - percent) * len(ascending) / 100)
+    part = np.float32(1) - np.float32(percent) / np.float32(100)  # its rounding, too
+    excluded = int(part * np.float32(len(ascending)))
     return float(ascending[max(len(ascending) - 1 - excluded, 0)])
 
 
@@ -95,7 +96,7 @@ def measure(
         warmup_ms: uncounted time for each model before the first round.
         duration_s: seconds to measure each model for, at least.
         iterations: queries of each model, at least.
-        batch: images a query, where the model leaves that open; None: 1.
+        batch: images a query, where the model leaves that open; None: the fewest it takes.
         streams: queries at once; load the models with as many.
         stages: let engines be timed on the GPU, stage by stage, instead of from outside.
         transfers: of engines that are: copy inputs and outputs with each query.
@@ -119,9 +120,13 @@ def measure(
 def repeated(
     backend: Backend, image: NDArray[np.uint8], batch: int | None = None
 ) -> NDArray[np.uint8]:
-    """The image as often as the model's batch takes it, or `batch` times, uint8 [N,H,W,3]."""
+    """The image uint8 [N,H,W,3], as often as the model's batch has it.
+
+    Where that is open `batch` times, or without it as often as the smallest batch has it.
+    """
     own, height, width, _ = backend.input_shape
-    return np.repeat(fit(image, (height, width))[None], own or batch or 1, axis=0)
+    size = own or batch or backend.least_batch
+    return np.repeat(fit(image, (height, width))[None], size, axis=0)
 
 
 # At least so many ms, at least so many queries, the origin of the clock -> the queries, whose

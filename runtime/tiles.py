@@ -101,9 +101,9 @@ def _run_row(
     lefts: Sequence[int],
     size: tuple[int, int],
 ) -> Iterator[_Tile]:
-    """The tiles of one row, in batches of the size that the model has."""
-    batch, height, width, _ = backend.input_shape
-    step = batch or 1
+    """The tiles of one row, in the smallest batches that the model takes."""
+    _, height, width, _ = backend.input_shape
+    step = backend.least_batch
     for first in range(0, len(lefts), step):
         places = lefts[first : first + step]
         fits = [

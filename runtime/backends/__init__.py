@@ -15,6 +15,7 @@ __all__ = [
     "BACKENDS",
     "CPU_BACKENDS",
     "ENGINE_BACKENDS",
+    "GPU_BACKENDS",
     "Backend",
     "EngineFile",
     "InputShape",
@@ -29,7 +30,8 @@ __all__ = [
 CPU_BACKENDS = ("openvino", "onnxruntime")
 # They run engines of runtime.build instead of ONNX files.
 ENGINE_BACKENDS = tuple(NAMES)
-BACKENDS = (*CPU_BACKENDS, "onnxruntime-cuda", "onnxruntime-tensorrt", *ENGINE_BACKENDS)
+GPU_BACKENDS = ("onnxruntime-cuda", "onnxruntime-tensorrt", *ENGINE_BACKENDS)
+BACKENDS = (*CPU_BACKENDS, *GPU_BACKENDS)
 
 
 def choose(backend: str = "auto") -> str:

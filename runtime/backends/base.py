@@ -97,6 +97,7 @@ class Backend(Protocol):
         path: the model file.
         card: what the file says about itself.
         input_shape: (N, H, W, 3); N is None where any batch size runs.
+        least_batch: the fewest images that a batch may have: N, or the least where it is open.
         streams: how many batches it was loaded to run at once, each on one of `another`.
     """
 
@@ -104,6 +105,7 @@ class Backend(Protocol):
     path: Path
     card: ModelCard
     input_shape: InputShape
+    least_batch: int
     streams: int
 
     def infer(self, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
@@ -185,6 +187,16 @@ class ModelFile:
             raise UserError(f"{path} holds no ONNX graph; export it again")
         card = ModelCard.from_props({p.key: p.value for p in proto.metadata_props}, str(path))
         return cls(path, proto, card, _input_shape(proto.graph, path))
+
+    @classmethod
+    def read_fp32(cls, path: str | Path) -> ModelFile:
+        """As `read`; UserError too where the file is another format, made from such a file."""
+        file = cls.read(path)
+        if file.card.precision != "fp32":
+            raise UserError(
+                f"{path} is {file.card.precision} already; give the FP32 file that it was made from"
+            )
+        return file
 
 
 def by_layer(runs: Sequence[Sequence[tuple[str, float]]]) -> LayerTimes:

@@ -14,6 +14,7 @@ from segdata.errors import UserError
 
 INSTALL = 'pip install "cuda-python>=12.6.2"'
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+CHOSEN = "EMCA_DEVICE"  # tells processes that are started that --device set the former
 NO_DRIVER = (
     "no NVIDIA driver is loaded; install it until nvidia-smi lists the GPU, and start containers "
     "with --gpus all (on a Jetson with --runtime nvidia)"
@@ -160,6 +161,7 @@ def choose_gpu(index: int | None) -> None:
         limit = f"; {VISIBLE}={visible} lists {len(listed)}" if visible is not None else ""
         raise UserError(f"--device={index}: there is no such GPU{limit}; GPUs are counted from 0")
     os.environ[VISIBLE] = listed[index] if listed else str(index)
+    os.environ[CHOSEN] = str(index)
 
 
 def gpu_name() -> str:
@@ -188,6 +190,10 @@ def start_error(reason: str, *, driver: int = 0, runtime: int = 0) -> UserError:
     if any(words in said for words in ("insufficient", "libcuda", "stub")):
         return UserError(NO_DRIVER)
     if any(words in said for words in ("nodevice", "no cuda-capable", "no cuda enabled")):
+        if chosen := os.environ.get(CHOSEN):
+            return UserError(
+                f"--device={chosen}: CUDA finds no such GPU; nvidia-smi -L lists them, from 0"
+            )
         visible = os.environ.get(VISIBLE)
         setting = "" if visible is None else f" ({VISIBLE} is {visible!r})"
         return UserError(f"CUDA finds no GPU{setting}; nvidia-smi must list one")

@@ -115,6 +115,11 @@ class EngineFile:
         return (batches.pop() if len(batches) == 1 else None), height, width, channels
 
     @property
+    def least_batch(self) -> int:
+        """The smallest batch size that the profiles allow."""
+        return min(profile.minimum[0] for profile in self.profiles)
+
+    @property
     def onnx(self) -> Path:
         """Where the ONNX file stood at the build; it may be gone."""
         return self.path.parent / self.onnx_path
@@ -198,8 +203,11 @@ class EngineFile:
             raise UserError(f"{where} is damaged ({error}); build the engine again") from None
         if own["backend"] not in tuple(NAMES):
             raise UserError(f"{where}: no backend {own['backend']!r}; build the engine again")
-        if not all(isinstance(own[key], str) for key in ("version", "device", "onnx_path")):
+        names = [own[key] for key in ("version", "device", "onnx_path")]
+        if not all(isinstance(name, str) for name in (*names, *own["compute_capabilities"])):
             raise UserError(f"{where} is damaged (a name is no text); build the engine again")
+        if not all(isinstance(own[key], dict) for key in ("plugins", "settings")):
+            raise UserError(f"{where} is damaged (plugins or settings); build the engine again")
         if not own["profiles"]:
             raise UserError(f"{where} has no profile; build the engine again")
         return cls(path=path, **own)
@@ -220,4 +228,6 @@ def _card(values: dict[str, Any], where: Path) -> ModelCard:
 
 def _shape(values: list[int]) -> Shape:
     batch, height, width, channels = values
+    if not all(type(size) is int and size > 0 for size in values):
+        raise ValueError(f"{values} is no shape")
     return batch, height, width, channels

@@ -67,6 +67,7 @@ class OnnxRuntimeBackend:
         self.name = name
         self.path, self.card = model.path, model.card
         self.input_shape: InputShape = model.input_shape
+        self.least_batch = model.input_shape[0] or 1
         self._threads, self.streams = threads, max(streams, 1)
         self._session = self._load(model)
         self._outputs = [output.name for output in self._session.get_outputs()]

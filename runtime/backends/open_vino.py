@@ -84,6 +84,7 @@ class OpenVinoBackend:
         """
         self.path, self.card = model.path, model.card
         self.input_shape: InputShape = model.input_shape
+        self.least_batch = model.input_shape[0] or 1
         self._config: dict[str, str | int | bool] = {**CONFIG}
         if threads:
             self._config["INFERENCE_NUM_THREADS"] = threads

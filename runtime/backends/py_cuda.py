@@ -50,6 +50,8 @@ class PyCuda:
             memory = self._api.mem_alloc(size)
         except self._api.MemoryError as error:
             raise CudaError(too_little(size, *self.memory())) from error
+        except self._api.Error as error:
+            raise CudaError(f"CUDA on {self.device}: {error}") from error
         return self._keep(int(memory), memory)
 
     def free(self, address: int) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtime.backends.base import INPUT_NAME
 from runtime.backends.cuda_memory import too_little
-from runtime.backends.engine_file import EngineFile
+from runtime.backends.engine_file import EngineFile, Profile
 from segdata.errors import UserError
 
 _AMPERE = (8, 0)
+_LEVELS = {"ampere_plus": "ampere+", "same_compute_capability": "sameComputeCapability"}
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,49 @@ class Here:
     total: int
 
 
-def rebuild(engine: EngineFile) -> str:
-    """The command that builds the engine again where it is called."""
+def rebuild(engine: EngineFile, profiles: Sequence[Profile] | None = None) -> str:
+    """The command that builds the engine again where it is called, for its own profiles or others.
+
+    Of plugin libraries the JSON knows no names: FILE stands for them.
+    """
     model = str(engine.onnx) if engine.onnx.exists() else "MODEL.onnx"
     words = ["python", "-m", "runtime.build", model, "-o", str(engine.path)]
-    if engine.backend != "tensorrt":
-        words.append(f"--backend={engine.backend}")
-    if engine.settings.get("plugins") == []:
-        words.append("--no-plugin")
+    words += _shape_words(engine.profiles if profiles is None else profiles)
+    told = engine.settings
+    plugins, level = told.get("plugins"), engine.hardware_compatibility
+    given = {
+        f"--backend={engine.backend}": engine.backend != "tensorrt",
+        "--no-plugin": plugins == [],
+        f"--plugins={','.join(plugins or [])}": plugins,
+        f"--memPoolSize=workspace:{told.get('workspace')}B": told.get("workspace"),
+        f"--builderOptimizationLevel={told.get('optimization_level')}": (
+            told.get("optimization_level") is not None
+        ),
+        "--noTF32": told.get("tf32") is False,
+        "--versionCompatible": engine.version_compatible,
+        f"--hardwareCompatibilityLevel={_LEVELS.get(level, level)}": level != "none",
+        "--keepAnyway": told.get("keep_anyway"),
+    }
+    words += [word for word, wanted in given.items() if wanted]
+    words += ["--dynamicPlugins=FILE"] * len(told.get("libraries", ()))
     return shlex.join(words)
+
+
+def _shape_words(profiles: Sequence[Profile]) -> list[str]:
+    """The options for these profiles; none for the one that is built without any."""
+    only = profiles[0]
+    if len(profiles) == 1 and only.minimum[0] == only.maximum[0] == 1:
+        return []
+    words = []
+    for index, profile in enumerate(profiles):
+        words += [f"--profile={index}"] if len(profiles) > 1 else []
+        sides = {"min": profile.minimum, "opt": profile.optimum, "max": profile.maximum}
+        words += [f"--{side}Shapes={_spelled(shape)}" for side, shape in sides.items()]
+    return words
+
+
+def _spelled(shape: Sequence[int]) -> str:
+    return f"{INPUT_NAME}:{'x'.join(map(str, shape))}"
 
 
 def check_version(engine: EngineFile, installed: str) -> None:
@@ -100,13 +136,11 @@ def pick_profile(engine: EngineFile, shape: tuple[int, ...]) -> int:
         for p in engine.profiles
     )
     batches = [shape[0], *(size for p in engine.profiles for size in (p.minimum[0], p.maximum[0]))]
-    low, high = (
-        f"{INPUT_NAME}:{'x'.join(map(str, (batch, *shape[1:])))}"
-        for batch in (min(batches), max(batches))
-    )
+    _, height, width, channels = engine.profiles[0].optimum
+    low, high = ((batch, height, width, channels) for batch in (min(batches), max(batches)))
     raise UserError(
         f"{engine.path} takes batches of {' or of '.join(spans)} images, got {shape[0]}; split "
-        f"the batch or build it again: {rebuild(engine)} --minShapes={low} --maxShapes={high}"
+        f"the batch or build it again: {rebuild(engine, [Profile(low, high, high)])}"
     )
 
 

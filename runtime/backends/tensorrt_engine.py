@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ class TensorRtBackend:
 
     Attributes:
         device: name of the GPU it runs on.
-        name, path, card, input_shape, streams: see `Backend`.
+        name, path, card, input_shape, least_batch, streams: see `Backend`.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class TensorRtBackend:
         cuda = cuda or open_cuda()
         self.name, self.path, self.card = engine.backend, engine.path, engine.card
         self.input_shape, self.streams = engine.input_shape, max(streams, 1)
+        self.least_batch = engine.least_batch
         self.device = cuda.device
         check_device(engine, here_on(trt, cuda))
         if graphs and not cuda.can_capture:
@@ -164,19 +165,41 @@ def deserialize(
     runtime = _runtime(trt, log)
     if runtime is None:
         raise explain(engine, log.reason(), here_on(trt, cuda))
-    # An engine that brings its own runtime looks in that runtime's registry.
-    registry = (runtime if engine.version_compatible else trt).get_plugin_registry()
-    plugins.load_more(registry, libraries)
-    if OP_TYPE in engine.plugins:
-        plugins.load(registry)
-    if engine.plugins.keys() - {OP_TYPE}:
-        trt.init_libnvinfer_plugins(log, "")
-    # Such an engine brings the code that runs it, which TensorRT wants to be allowed.
-    runtime.engine_host_code_allowed = engine.version_compatible
+    load_plugins(
+        trt, log, runtime, engine.plugins, libraries, version_compatible=engine.version_compatible
+    )
     plan = runtime.deserialize_cuda_engine(engine.path.read_bytes())
     if plan is None:
         raise explain(engine, log.reason(), here_on(trt, cuda))
     return plan
+
+
+def load_plugins(
+    trt: ModuleType,
+    log: Any,
+    runtime: Any,
+    operators: Collection[str],
+    libraries: Sequence[Path],
+    *,
+    version_compatible: bool,
+) -> None:
+    """Make a runtime ready for an engine: its plugins, and leave to run what it brings.
+
+    Args:
+        operators: those that are plugins in the engine.
+        libraries: of further plugins.
+        version_compatible: whether it brings its own code, which looks in the runtime's registry.
+
+    Raises:
+        UserError: a plugin is missing.
+    """
+    registry = (runtime if version_compatible else trt).get_plugin_registry()
+    plugins.load_more(registry, libraries, shared=not version_compatible)
+    if OP_TYPE in operators:
+        plugins.load(registry)
+    if set(operators) - {OP_TYPE}:
+        trt.init_libnvinfer_plugins(log, "")
+    runtime.engine_host_code_allowed = version_compatible
 
 
 def _runtime(trt: ModuleType, log: Any) -> Any:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.backends.base import INPUT_NAME, LayerInfo, LayerTimes, by_layer
-from runtime.backends.tensorrt_run import Loaded, Run, Shape
+from runtime.backends.base import LayerInfo, LayerTimes, by_layer
+from runtime.backends.tensorrt_run import Loaded, Run, Shape, set_shape
 from segdata.errors import UserError
 
 
@@ -53,10 +53,8 @@ def layer_info(loaded: Loaded, shape: Shape, profile: int) -> LayerInfo:
     inspector = engine.create_engine_inspector()
     if context is None or inspector is None:
         raise loaded.refusal()
-    if profile:
-        context.set_optimization_profile_async(profile, loaded.stream)
-        loaded.cuda.synchronize(loaded.stream)
-    context.set_input_shape(INPUT_NAME, shape)
+    set_shape(loaded, context, shape, profile)
+    loaded.cuda.synchronize(loaded.stream)
     inspector.execution_context = context
     text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
     try:

@@ -18,12 +18,11 @@ from runtime.backends.base import INPUT_NAME
 from runtime.backends.cuda_memory import Cuda, CudaError
 from runtime.backends.engine_file import EngineFile
 from runtime.backends.tensorrt_checks import Here, explain
-from runtime.backends.trt_module import make_log
+from runtime.backends.trt_module import RTX, make_log
 from segdata.errors import UserError
 
 Shape = tuple[int, ...]
 
-RTX = "tensorrt-rtx"
 _TYPES = {
     "FLOAT": np.float32,
     "HALF": np.float16,
@@ -79,19 +78,27 @@ class Run:
 
     def infer(self, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """The outputs of a contiguous batch of this shape."""
-        cuda, stream = self._loaded.cuda, self._loaded.stream
         self.fill(images)
-        if self._graph is None:
-            self._queue()
-        else:
-            cuda.launch(self._graph, stream)
-        cuda.synchronize(stream)
+        self._run()
         results = self.results()
         # What TensorRT does once per shape is done by now and does not get into the graph.
         if self._capture_next:
             self._capture_next = False
             self._capture()
         return results
+
+    def _run(self) -> None:
+        """Queue the work and wait for it; CudaError names the engine."""
+        cuda, stream = self._loaded.cuda, self._loaded.stream
+        try:
+            if self._graph is None:
+                self._queue()
+            else:
+                cuda.launch(self._graph, stream)
+            cuda.synchronize(stream)
+        except CudaError as error:
+            again = "run the command again, and build the engine again if it stays so"
+            raise CudaError(f"{self._loaded.file.path}: {error}; {again}") from error
 
     def fill(self, images: NDArray[np.uint8]) -> None:
         """Put a batch where `upload` takes it from."""
@@ -132,14 +139,7 @@ class Run:
             context = loaded.engine.create_execution_context()
         if context is None:
             raise loaded.refusal()
-        try:
-            if profile:
-                context.set_optimization_profile_async(profile, loaded.stream)
-        except RuntimeError as error:  # instead of the False that its documentation promises
-            raise loaded.refusal() from error
-        known = context.set_input_shape(INPUT_NAME, shape)
-        if not known or not context.all_binding_shapes_specified:
-            raise loaded.refusal()
+        set_shape(loaded, context, shape, profile)
         return context
 
     def _allocate(self, stack: ExitStack) -> dict[str, _Buffer]:
@@ -171,6 +171,18 @@ class Run:
         self._graph = capture(self._loaded, self._queue, self._cleanup)
 
 
+def set_shape(loaded: Loaded, context: Any, shape: Shape, profile: int) -> None:
+    """Tell a context the shape of its batches; UserError where TensorRT refuses."""
+    try:
+        if profile:
+            context.set_optimization_profile_async(profile, loaded.stream)
+    except RuntimeError as error:  # instead of the False that its documentation promises
+        raise loaded.refusal() from error
+    known = context.set_input_shape(INPUT_NAME, shape)
+    if not known or not context.all_binding_shapes_specified:
+        raise loaded.refusal()
+
+
 def capture(loaded: Loaded, work: Callable[[], None], cleanup: ExitStack) -> int | None:
     """The work that is queued in the stream as a graph; None, said once, where it cannot be one.
 
@@ -195,8 +207,11 @@ def capture(loaded: Loaded, work: Callable[[], None], cleanup: ExitStack) -> int
 
 
 def here_on(trt: ModuleType, cuda: Cuda) -> Here:
-    """What an engine meets, for messages."""
-    return Here(str(trt.__version__), cuda.device, cuda.compute_capability, *cuda.memory())
+    """What an engine meets, for messages; after a failure on the GPU its memory is unknown, 0."""
+    free = total = 0
+    with suppress(CudaError):
+        free, total = cuda.memory()
+    return Here(str(trt.__version__), cuda.device, cuda.compute_capability, free, total)
 
 
 @cache

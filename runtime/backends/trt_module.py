@@ -9,15 +9,16 @@ from typing import Any
 
 from segdata.errors import UserError
 
+RTX = "tensorrt-rtx"
 # The Python package behind each backend.
-NAMES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+NAMES = {"tensorrt": "tensorrt", RTX: "tensorrt_rtx"}
 INSTALL = {
     "tensorrt": 'pip install "tensorrt<11" (on a Jetson: sudo apt install python3-libnvinfer)',
-    "tensorrt-rtx": "pip install tensorrt-rtx",
+    RTX: "pip install tensorrt-rtx",
 }
 # TensorRT-RTX says this at the level of an internal error while it builds engines that are right.
 _NOISE = "Thread context has not been set"
-OLDEST = {"tensorrt": (10, 3), "tensorrt-rtx": (1, 0)}
+OLDEST = {"tensorrt": (10, 3), RTX: (1, 0)}
 
 
 def module(backend: str) -> ModuleType:

@@ -119,7 +119,7 @@ def test_a_library_without_plugins_is_named(load, tmp_path):
     other = tmp_path / "other.so"
     compiler = ["g++", "-shared", "-fPIC", "-x", "c++", "-", "-o", other]
     subprocess.run(compiler, input="int answer = 42;", text=True, check=True)
-    assert error(load(other)).startswith(f"error: {other} is no TensorRT plugin library; build")
+    assert error(load(other)).startswith(f"error: {other} is no TensorRT plugin library: it exp")
 
 
 def test_another_version_is_named(load, tmp_path, plugin_library):
@@ -158,12 +158,16 @@ def test_further_libraries_are_loaded_as_they_are_given(tmp_path):
         words = [compiler, "-shared", "-fPIC", "-x", "c", "-", "-o", path]
         subprocess.run(words, input=source, check=True)
     registry = Registry()
-    plugins.load_more(registry, paths[:2])
+    plugins.load_more(registry, paths[:2], shared=True)
     assert registry.loaded == list(map(str, paths[:2]))
+    plugins.load_more(registry, paths[1:2], shared=True)  # is there already
+    assert len(registry.loaded) == 2
+    plugins.load_more(registry, paths[1:2], shared=False)
+    assert len(registry.loaded) == 3
     with pytest.raises(UserError, match=r"refused\.so was refused by TensorRT"):
-        plugins.load_more(registry, paths[2:])
+        plugins.load_more(registry, paths[2:], shared=True)
     with pytest.raises(UserError, match=r"gone\.so: no such plugin library"):
-        plugins.load_more(registry, [tmp_path / "gone.so"])
+        plugins.load_more(registry, [tmp_path / "gone.so"], shared=True)
     (tmp_path / "text.so").write_text("text")
     with pytest.raises(UserError, match=r"text\.so cannot be loaded"):
-        plugins.load_more(registry, [tmp_path / "text.so"])
+        plugins.load_more(registry, [tmp_path / "text.so"], shared=True)

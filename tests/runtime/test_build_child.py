@@ -33,7 +33,7 @@ def test_steps_are_thinned_out_and_answers_are_not():
 def test_what_the_user_has_to_mend_is_the_answer(toys):
     profile = Profile(*[(1, *toys.size, 3)] * 3)
     options = BuildOptions(backend="tensorrt-rtx", profiles=(profile,))
-    job = Job(toys.folder / "gone.onnx", toys.folder / "plan", options)
+    job = Job(toys.folder / "gone.onnx", toys.folder / "plan", toys.folder / "m.engine", options)
     result = subprocess.run(
         [sys.executable, CHILD], input=pickle.dumps(job), capture_output=True, timeout=60
     )

@@ -16,6 +16,7 @@ class Labeller:
 
     def __init__(self, batch=None, *, wrong=99, size=SIZE, path=Path("model.onnx")):
         self.input_shape, self.wrong, self.path = (batch, *size, 3), wrong, path
+        self.least_batch = batch or 1
         self.shapes = []
 
     def infer(self, images):

@@ -13,7 +13,7 @@ class Slow:
 
     def __init__(self, real, seconds):
         self.real, self.seconds, self.seen = real, seconds, []
-        self.input_shape = real.input_shape
+        self.input_shape, self.least_batch = real.input_shape, real.least_batch
 
     def infer(self, images):
         self.seen.append(images)

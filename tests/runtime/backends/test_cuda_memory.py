@@ -181,10 +181,13 @@ def test_a_graph_does_its_work_when_launched(cuda):
 )
 def test_a_gpu_is_chosen_among_those_that_are_visible(monkeypatch, before, index, after):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", before or "")  # put back afterwards
+    monkeypatch.setenv("EMCA_DEVICE", "")
     if before is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     cuda_memory.choose_gpu(index)
     assert os.environ.get("CUDA_VISIBLE_DEVICES") == after
+    said = str(cuda_memory.start_error("cudaErrorNoDevice"))
+    assert said.startswith("CUDA finds no GPU" if index is None else f"--device={index}: CUDA fin")
 
 
 def test_a_gpu_that_is_not_listed(monkeypatch):

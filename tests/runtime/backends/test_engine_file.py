@@ -60,6 +60,11 @@ def test_input_shape(engine):
         assert dataclasses.replace(engine, profiles=(only,)).input_shape == (batch, 64, 96, 3)
 
 
+def test_the_smallest_batch(engine):
+    several = (profile(2, 2, 4), profile(4, 8, 8))
+    assert dataclasses.replace(engine, profiles=several).least_batch == 2
+
+
 def test_shapes_of_a_profile():
     allowed = profile(2, 3, 4)
     assert (2, 64, 96, 3) in allowed
@@ -89,6 +94,9 @@ def test_an_engine_that_was_replaced(engine):
         EngineFile.read(engine.path)
 
 
+SIDES = ("minimum", "optimum", "maximum")
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -97,6 +105,11 @@ def test_an_engine_that_was_replaced(engine):
         ({"profiles": [{"minimum": [1, 2]}]}, "is damaged"),
         ({"layers": [{"name": "a"}]}, "key 'kind' is missing"),
         ({"card": 3}, "is damaged"),
+        ({"plugins": None}, "is damaged"),
+        ({"settings": None}, "is damaged"),
+        ({"compute_capabilities": [7.5]}, "is damaged"),
+        ({"profiles": [{side: [1.5, 64, 96, 3] for side in SIDES}]}, "is no shape"),
+        ({"profiles": [{side: ["1", 64, 96, 3] for side in SIDES}]}, "is no shape"),
         ({"card": {"classes": []}}, "metadata key"),
     ],
 )

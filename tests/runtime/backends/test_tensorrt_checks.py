@@ -1,4 +1,5 @@
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from runtime.backends.tensorrt_checks import (
     pick_profile,
     rebuild,
 )
+from runtime.build_options import add_build_options, build_options
+from segdata.cli import Parser
 from segdata.errors import UserError
 
 T4 = Here("10.3.0", "Tesla T4", "7.5", 200_000_000, 16_000_000_000)
@@ -46,12 +49,37 @@ def test_a_version_compatible_engine_takes_later_ones(engine):
 
 
 def test_the_command_that_builds_it_again(tmp_path):
-    engine = write_engine(tmp_path, name="my model.engine", backend="tensorrt-rtx")
+    one = {"name": "my model.engine", "profiles": (profile(1, 1, 1),)}
+    engine = write_engine(tmp_path, backend="tensorrt-rtx", **one)
     engine.onnx.touch()
-    assert rebuild(engine) == (
-        f"python -m runtime.build {tmp_path}/model.fp16.onnx -o '{tmp_path}/my model.engine' "
-        "--backend=tensorrt-rtx"
+    start = f"python -m runtime.build {tmp_path}/model.fp16.onnx -o '{tmp_path}/my model.engine'"
+    assert rebuild(engine) == f"{start} --backend=tensorrt-rtx"
+    engine = write_engine(
+        tmp_path,
+        **one | {"profiles": (profile(1, 1, 1), profile(2, 4, 8))},
+        version_compatible=True,
+        hardware_compatibility="ampere_plus",
+        settings={
+            "plugins": ["MultiscaleDeformableAttnPlugin_TRT"],
+            "workspace": 1 << 20,
+            "optimization_level": 0,
+            "tf32": False,
+            "libraries": ["0" * 64],
+            "keep_anyway": True,
+        },
     )
+    words = shlex.split(rebuild(engine).removeprefix(f"{start} "))
+    parser = Parser()
+    add_build_options(parser)
+    parser.add_argument("--backend", default="tensorrt")
+    args = parser.parse_args([word for word in words if word != "--dynamicPlugins=FILE"])
+    options = build_options(args, args.backend, engine.input_shape)
+    assert words.count("--dynamicPlugins=FILE") == 1
+    assert options.profiles == engine.profiles
+    assert (options.version_compatible, options.hardware_compatibility) == (True, "ampere_plus")
+    told = {**engine.settings, "libraries": None, "keep_anyway": None}
+    assert {**told, **options.settings()} == told
+    assert args.keepAnyway
 
 
 @pytest.mark.parametrize(
@@ -95,7 +123,9 @@ def test_a_batch_that_no_profile_allows(engine):
     assert "takes batches of 1 to 2 or of 4 images, got 3; split the batch" in str(error.value)
     with pytest.raises(UserError) as error:
         pick_profile(several, (9, 6, 8, 3))
-    assert str(error.value).endswith("--minShapes=image:1x6x8x3 --maxShapes=image:9x6x8x3")
+    assert str(error.value).endswith(
+        "--minShapes=image:1x6x8x3 --optShapes=image:9x6x8x3 --maxShapes=image:9x6x8x3"
+    )
 
 
 # As TensorRT 8.6 to 10.16 and TensorRT-RTX 1.7 word it.

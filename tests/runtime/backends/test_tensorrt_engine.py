@@ -11,6 +11,7 @@ from runtime.backends.cuda_memory import ADAPTERS, CudaError, open_cuda
 from runtime.backends.engine_file import EngineFile
 from runtime.backends.tensorrt_engine import KEPT_SHAPES, TensorRtBackend, deserialize
 from runtime.backends.tensorrt_run import say
+from runtime.evaluate import predict
 from segdata.errors import UserError
 
 BUFFERS = 6  # input and two outputs, on the device and pinned
@@ -115,9 +116,41 @@ def test_a_failure_on_the_gpu_is_one_line_and_closing_stays_quiet(opened, monkey
 
     for name in ("synchronize", "free", "free_pinned", "destroy_graph", "destroy_stream"):
         monkeypatch.setattr(gpu, name, fail)
-    with pytest.raises(UserError, match="cudaErrorIllegalAddress"):
+    with pytest.raises(UserError, match=r"model\.engine: .*cudaErrorIllegalAddress\); run the"):
         backend.infer(batch(1))
     backend.close()
+
+
+def test_a_failure_on_the_gpu_does_not_hide_what_tensorrt_said(opened, monkeypatch):
+    backend, gpu, trt = opened(graphs=False)
+    check(backend, batch(1))
+
+    def fail(*_):
+        raise CudaError("CUDA on Tesla T4: cudaMemGetInfo failed (cudaErrorIllegalAddress)")
+
+    def refuse(context, stream):
+        trt.log.log(1, "enqueueV3: Error Code 1: Cask")
+        return False
+
+    monkeypatch.setattr(gpu, "memory", fail)
+    monkeypatch.setattr(type(trt.create_execution_context()), "execute_async_v3", refuse)
+    with pytest.raises(UserError, match=r"model\.engine: .*enqueueV3: Error Code 1: Cask"):
+        backend.infer(batch(1))
+
+
+def test_an_engine_of_larger_batches_alone_labels_single_images(opened):
+    backend, _, trt = opened(profiles=(profile(2, 4, 8),))
+    image = batch(1)[0]
+    np.testing.assert_array_equal(predict(backend, image), image[..., 0])
+    assert {shape[0] for _, shape in trt.executed} == {2}
+
+
+def test_a_version_compatible_engine_looks_in_a_registry_of_its_own(opened, monkeypatch):
+    shared = []
+    monkeypatch.setattr("plugins.load_more", lambda *_, **given: shared.append(given["shared"]))
+    for compatible in (False, True):
+        opened(version_compatible=compatible)
+    assert shared == [True, False]
 
 
 def test_a_backend_that_is_dropped_is_closed(opened):
