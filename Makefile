@@ -57,5 +57,5 @@ check: $(STAMP) ## format, lint, types, layers
 	$(BIN)/mypy segdata calibration plugins runtime
 	$(BIN)/lint-imports
 
-clean: ## remove what the targets made
-	rm -rf $(VENV) out build
+clean: ## remove what the targets made; your own runs in out/ stay
+	rm -rf $(VENV) $(DEMO) build

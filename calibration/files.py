@@ -15,28 +15,14 @@ from calibration.data import Image, Images, spread
 from runtime.backends.base import ModelFile
 from runtime.backends.onnx_runtime import OnnxRuntimeBackend
 from segdata.errors import UserError
-from segdata.files import atomic_path, sha256
+from segdata.files import atomic_path, beside, sha256
 
 _TRIAL_IMAGES = 4
 
 
 def default_target(source: Path, precision: str) -> Path:
     """`model.onnx` -> `model.fp16.onnx`, in the same folder."""
-    return source.with_suffix(f".{precision}.onnx")
-
-
-def read_float(source: Path) -> ModelFile:
-    """Read an exported file in FP32.
-
-    Raises:
-        UserError: it is missing, not ours, or in another number format.
-    """
-    file = ModelFile.read(source)
-    if file.card.precision != "fp32":
-        raise UserError(
-            f"{source} is {file.card.precision} already; give the FP32 file that it was made from"
-        )
-    return file
+    return beside(source, f".{precision}.onnx")
 
 
 def check_target(target: Path, source: Path) -> None:

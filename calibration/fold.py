@@ -8,7 +8,8 @@ import numpy as np
 import onnxruntime
 from onnx import ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
 
-from calibration.graph import STANDARD, Array, Links, attribute, replace_nodes, shapes
+from calibration.graph import STANDARD, Array, Links, replace_nodes
+from runtime.onnx_graph import attribute, shapes
 
 
 def folded(model: ModelProto) -> ModelProto:

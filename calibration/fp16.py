@@ -6,10 +6,11 @@ from pathlib import Path
 
 from onnx import ModelProto
 
-from calibration.files import agreement, check_target, default_target, read_float, write
+from calibration.files import agreement, check_target, default_target, write
 from calibration.fold import folded
 from calibration.graph import check_is_float
 from calibration.halving import halve
+from runtime.backends import ModelFile
 from segdata.cli import Parser, run
 from segdata.datasets import open_dataset
 from segdata.preprocess import fit
@@ -41,7 +42,7 @@ def cast_file(source: Path, target: Path, *, data: str | None = None) -> str:
     Raises:
         UserError: `source` is missing, not ours or not FP32, or the result is not finite.
     """
-    file = read_float(source)
+    file = ModelFile.read_fp32(source)
     check_target(target, source)
     cast = to_fp16(file.proto)
     height, width = file.card.input_size

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy.typing as npt
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from segdata.errors import UserError
 
@@ -17,17 +17,6 @@ Array: TypeAlias = npt.NDArray[Any]
 STANDARD = frozenset({"", "ai.onnx"})  # the two names of the standard operators' domain
 
 _IR_OF_OPSET_19 = 9
-
-NORMALISATIONS = frozenset(
-    {
-        "LayerNormalization",
-        "InstanceNormalization",
-        "GroupNormalization",
-        "RMSNormalization",
-        "LpNormalization",
-        "MeanVarianceNormalization",
-    }
-)
 
 
 class Links:
@@ -102,24 +91,6 @@ def element_types(model: ModelProto) -> dict[str, int]:
             if not types.get(name):
                 raise ValueError(f"the type of tensor {name!r} ({node.op_type}) cannot be inferred")
     return types
-
-
-def shapes(model: ModelProto) -> dict[str, list[int | None]]:
-    """Shapes of the tensors where they can be inferred; a size is None where it is open."""
-    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    return {
-        value.name: [dim.dim_value or None for dim in value.type.tensor_type.shape.dim]
-        for value in (*graph.input, *graph.value_info, *graph.output)
-        if value.type.tensor_type.HasField("shape")
-    }
-
-
-def attribute(node: NodeProto, name: str, default: Any) -> Any:
-    """The value of a node's attribute, or `default` where the node does not carry it."""
-    for entry in node.attribute:
-        if entry.name == name:
-            return helper.get_attribute_value(entry)
-    return default
 
 
 def raise_opset(model: ModelProto, version: int) -> None:

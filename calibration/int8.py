@@ -10,7 +10,7 @@ import numpy as np
 from onnx import ModelProto
 
 from calibration.data import Image, calibration_images
-from calibration.files import check_target, default_target, read_float, try_and_write
+from calibration.files import check_target, default_target, try_and_write
 from calibration.methods import quantize_by_best
 from calibration.mixes import Mixes
 from calibration.options import (
@@ -22,6 +22,7 @@ from calibration.options import (
 )
 from calibration.range_cache import default_cache, find_ranges, provenance
 from calibration.ranges import check_method, measure
+from runtime.backends import ModelFile
 from segdata.cli import Parser, run
 from segdata.errors import UserError
 
@@ -70,7 +71,7 @@ def quantize_file(
     Raises:
         UserError: as `to_int8`; also a bad `source` or `data`, or a data set with fewer images.
     """
-    file = read_float(source)
+    file = ModelFile.read_fp32(source)
     check_target(target, source)
     check_method(method)
     mixes = Mixes(file.proto)

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 from onnx import GraphProto, NodeProto, TensorProto
 
-from calibration.graph import NORMALISATIONS, Links, attribute
+from calibration.graph import Links
 from plugins import DEFORMABLE_ATTENTION
+from runtime.onnx_graph import NORMALISATIONS, attribute
 
 # Squares summed over some axis: the reduction overflows FP16 at norms above 256 already.
 _NORM_REDUCTIONS = {"ReduceL2", "ReduceSumSquare"}

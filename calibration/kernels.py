@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 
 from onnx import GraphProto, ModelProto, NodeProto
 
-from calibration.graph import NORMALISATIONS, Links
+from calibration.graph import Links
 from plugins import DEFORMABLE_ATTENTION, DEFORMABLE_CONVOLUTION
+from runtime.onnx_graph import NORMALISATIONS
 from runtime.op_counts import COUNTERS
 
 _PLUGINS = {DEFORMABLE_ATTENTION, DEFORMABLE_CONVOLUTION}

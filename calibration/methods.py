@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from calibration.data import calibration_images, held_out_images
-from calibration.files import check_target, read_float, try_and_write
+from calibration.files import check_target, try_and_write
 from calibration.judge import Judge, Score, judging_backend
 from calibration.mixes import Mixes
 from calibration.range_cache import default_cache, find_ranges, provenance
 from calibration.ranges import METHODS
+from runtime.backends import ModelFile
 from segdata.cli import progress
 from segdata.errors import UserError
 
@@ -46,7 +47,7 @@ def quantize_by_best(
     Raises:
         UserError: as there; also too few images to judge by, or images without labels.
     """
-    file = read_float(source)
+    file = ModelFile.read_fp32(source)
     check_target(target, source)
     judging_backend(backend)
     mixes = Mixes(file.proto)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from calibration.graph import NORMALISATIONS, Links, attribute, shapes
+from calibration.graph import Links
 from plugins import DEFORMABLE_ATTENTION, DEFORMABLE_CONVOLUTION, OP_TYPE
+from runtime.onnx_graph import NORMALISATIONS, attribute, shapes
 
 _MATRIX_PRODUCTS = {"MatMul", "Gemm"}
 # Inputs of the custom ops that decide rather than carry: mask logits; where deformable operators

@@ -10,8 +10,9 @@ import onnx
 import onnxruntime
 from onnx import ModelProto, TensorProto, helper
 
-from calibration.graph import Array, shapes
+from calibration.graph import Array
 from calibration.histogram import Histogram, entropy_range, mse_range, percentile_range
+from runtime.onnx_graph import shapes
 from segdata.cli import progress
 from segdata.errors import UserError, nearest
 

@@ -18,11 +18,12 @@ from pathlib import Path
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from calibration.devices import DEFAULT_DEVICE, DEVICES, Device, find_device
-from calibration.graph import attribute, element_types
+from calibration.graph import element_types
 from calibration.kernels import Access, Kernel, kernels
 from plugins import DEFORMABLE_ATTENTION, DEFORMABLE_CONVOLUTION, OP_TYPE
 from runtime.backends.base import ModelFile
 from runtime.flops import inlined, known_shapes, with_batch_one
+from runtime.onnx_graph import attribute
 from runtime.op_counts import COUNTERS, Sizes, UnknownShape
 from segdata.cli import Parser, run
 from segdata.errors import UserError

@@ -23,13 +23,14 @@ from runtime.parity import aligned, points
 from runtime.results import json_output, origin
 from segdata.cli import Parser, run
 from segdata.errors import UserError
+from segdata.files import beside
 
 SAME = "same labels %"  # as FP32
 
 
 def study_sensitivity(args: argparse.Namespace, command: str) -> None:
     """Judge what no earlier run has judged, print the table, write JSON and picture."""
-    target = args.output or args.model.with_suffix(".sensitivity.json")
+    target = args.output or beside(args.model, ".sensitivity.json")
     if target.suffix != ".json" or target.is_dir():
         raise UserError(f"-o {target} is no name of a JSON file; give one that ends in .json")
     read_scores(target, {})  # what is no such file is refused before the work

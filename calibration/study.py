@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from calibration.data import calibration_images, held_out_images
-from calibration.files import read_float
 from calibration.judge import Judge, judging_backend
 from calibration.mixes import Mixes
 from calibration.options import add_judging_options, add_range_options
@@ -78,7 +77,7 @@ def open_study(args: argparse.Namespace, target: Path) -> Study:
     Raises:
         UserError: whatever is wrong with the model, the data or the options.
     """
-    file = read_float(args.model)
+    file = ModelFile.read_fp32(args.model)
     check_method(args.method)
     judging_backend(args.backend)
     mixes = Mixes(file.proto)

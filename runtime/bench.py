@@ -25,9 +25,16 @@ from numpy.typing import NDArray
 
 from runtime import end_to_end as stages
 from runtime import machine, parity
-from runtime.backends import Backend, EngineFile, ModelFile, choose, is_engine, load
+from runtime.backends import (
+    GPU_BACKENDS,
+    Backend,
+    EngineFile,
+    ModelFile,
+    choose,
+    is_engine,
+    load,
+)
 from runtime.backends.cuda_memory import choose_gpu, open_cuda
-from runtime.backends.trt_module import NAMES as ENGINE_BACKENDS
 from runtime.bench_engines import listen
 from runtime.bench_files import model_files
 from runtime.bench_options import bench_parser, check_bench, refuse_others
@@ -104,6 +111,8 @@ def _end_to_end(
     what = f"{len(images)} images of {args.data}" if args.data else "an image of noise"
     print(f"\n=== End to end ===\n{stages.table(walks)}")
     print(f"JPEG of {what}, the first {width}x{height}; shares of the sum of the stages.")
+    if (most := max(walk.batch for walk in walks.values())) > 1:
+        print(f"ms of a batch of {most}.")
     if args.infStreams > 1:
         print(f"One query at a time, on one of {args.infStreams} streams: less than throughput.")
     return {
@@ -185,7 +194,7 @@ def _batch(args: argparse.Namespace, file: Path | None = None) -> int | None:
     """
     path = file or args.onnx
     source = EngineFile.read(path) if is_engine(path) else ModelFile.read(path)
-    if args.shape:
+    if args.shape is not None:
         return read_shape("--shapes", args.shape, source.input_shape)[0]
     return source.profiles[0].optimum[0] if isinstance(source, EngineFile) else None
 
@@ -205,7 +214,7 @@ def _measured(
 ) -> tuple[dict[str, Timing], Watch | None]:
     """The timings, and what the GPU did meanwhile where one is measured."""
     with ExitStack() as stack:
-        on_gpu = next(iter(backends.values())).name in _GPU_BACKENDS
+        on_gpu = next(iter(backends.values())).name in GPU_BACKENDS
         watch = stack.enter_context(watching([_nvml, Jetson])) if on_gpu else None
         timings = measure(
             backends,
@@ -219,9 +228,6 @@ def _measured(
             transfers=args.includeDataTransfers,
         )
     return timings, watch
-
-
-_GPU_BACKENDS = (*ENGINE_BACKENDS, "onnxruntime-cuda", "onnxruntime-tensorrt")
 
 
 def _nvml() -> Nvml:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from runtime.backends import ModelFile
+from runtime.backends import ENGINE_BACKENDS, ModelFile
 from runtime.backends.engine_file import EngineFile, is_engine
-from runtime.backends.trt_module import NAMES as ENGINE_BACKENDS
 from segdata.datasets import open_dataset
 from segdata.errors import UserError
 from segdata.files import sha256
@@ -18,15 +17,6 @@ REFERENCE = "FP32"
 def is_current(target: Path, model: Path) -> bool:
     """Whether the target exists and was made from the model as it is now."""
     return target.exists() and ModelFile.read(target).card.source_sha256 == sha256(model)
-
-
-def read_fp32(model: Path) -> ModelFile:
-    """The file as it was exported; UserError where it is another format made from such a file."""
-    file = ModelFile.read(model)
-    precision = file.card.precision
-    if precision != "fp32":
-        raise UserError(f"{model} is an {precision} file; give the FP32 file it was made from")
-    return file
 
 
 def formats(
@@ -41,7 +31,7 @@ def formats(
     wanted = [name for name, flag in (("FP16", fp16), ("INT8", int8)) if flag]
     if not wanted:
         return {ModelFile.read(model).card.precision.upper(): model}
-    read_fp32(model)
+    ModelFile.read_fp32(model)
     from calibration.files import default_target
 
     files = {name: default_target(model, name.lower()) for name in wanted}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
-from runtime.backends import BACKENDS, is_engine
+from runtime.backends import BACKENDS, ENGINE_BACKENDS, GPU_BACKENDS, is_engine
 from runtime.backends.base import INPUT_NAME
-from runtime.backends.trt_module import NAMES as ENGINE_BACKENDS
+from runtime.backends.engine_file import json_path
 from runtime.build_options import add_build_options, refuse_build_options
 from runtime.trtexec import OTHERS, REST
 from segdata.cli import Parser
@@ -38,7 +39,7 @@ def add_measuring_options(parser: Parser) -> None:
 
 def check_measuring(args: argparse.Namespace) -> None:
     """UserError where a number of `add_measuring_options` is out of its range."""
-    _check_least(args, {"limit": 1, "iterations": 1, "warmUp": 0, "duration": 0})
+    _check_least(args, {"limit": 1, "threads": 0, "iterations": 1, "warmUp": 0, "duration": 0})
 
 
 def bench_parser(description: str) -> Parser:
@@ -77,9 +78,13 @@ def _add_reports(parser: Parser) -> None:
 
 def refuse_others(words: Sequence[str]) -> None:
     """UserError for an option of trtexec that this command does not have; it says what to do."""
-    for word in words:
-        option = word.partition("=")[0]
+    for word, following in pairwise([*words, "--"]):
+        option, _, value = word.partition("=")
         remedy = OTHERS.get(option) or ("leave it out" if option in REST else "")
+        if word == "--threads" and following.startswith("--"):
+            remedy = "each of --infStreams=N has a thread; --threads=N are those of a CPU"
+        elif option == "--plugins" and value.endswith(".so"):
+            remedy = f"give --dynamicPlugins={value}"
         if remedy:
             raise UserError(f"{word}: trtexec has it, this command does not; {remedy}")
 
@@ -106,6 +111,7 @@ def check_bench(args: argparse.Namespace) -> None:
     _check_least(args, {"avgRuns": 1, "infStreams": 1, "device": 0})
     if args.infStreams > MOST_STREAMS:
         raise UserError(f"--infStreams={args.infStreams} is too many; take 1 to {MOST_STREAMS}")
+    _check_without_effect(args)
     _check_outputs(args)
     if args.buildOnly:
         _check_build_only(args)
@@ -115,7 +121,7 @@ def check_bench(args: argparse.Namespace) -> None:
         _refuse_on_other_backends(args)
     if args.saveEngine:
         _check_save(args)
-    if args.shape and not args.shapes and args.backend in ENGINE_BACKENDS:
+    if args.shape is not None and not args.shapes and args.backend in ENGINE_BACKENDS:
         args.shapes = [("--shapes", args.shape)]  # built for what is run, as in trtexec
 
 
@@ -132,7 +138,7 @@ def _check_build_only(args: argparse.Namespace) -> None:
 
 
 def _refuse_on_other_backends(args: argparse.Namespace) -> None:
-    on_gpu = args.backend.startswith("onnxruntime-")
+    on_gpu = args.backend in GPU_BACKENDS
     given = [name for name in ENGINES_ONLY if getattr(args, name)]
     given += ["device"] if args.device is not None and not on_gpu else []
     if given:
@@ -156,20 +162,56 @@ def _check_save(args: argparse.Namespace) -> None:
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
-    """No output may replace the model, a format of it, or another output."""
-    taken = {args.onnx.resolve(): "the model"}
-    for name in ("fp16", "int8"):
-        if getattr(args, name):
-            from calibration.files import default_target
-
-            taken[default_target(args.onnx, name).resolve()] = f"the file of --{name}"
-    for name in (*OUTPUTS, "saveEngine"):
+    """No output may replace a file that is read, an engine, or another output."""
+    taken = {path.resolve(): what for path, what in _files(args)}
+    for name in OUTPUTS:
         path = getattr(args, name)
         if path is None:
             continue
         if (what := taken.get(path.resolve())) is not None:
             raise UserError(f"--{name}={path} is {what} too; give another name")
         taken[path.resolve()] = f"--{name}"
+
+
+def _files(args: argparse.Namespace) -> Iterator[tuple[Path, str]]:
+    """What the command reads and makes beside its outputs, and what each is."""
+    models = {args.onnx: "the model"}
+    for name in ("fp16", "int8"):
+        if getattr(args, name):
+            from calibration.files import default_target
+
+            models[default_target(args.onnx, name)] = f"the file of --{name}"
+    yield from models.items()
+    if is_engine(args.onnx):
+        yield json_path(args.onnx), "the description of the engine"
+    elif args.backend in ENGINE_BACKENDS:
+        from runtime.build import default_target as default_engine
+
+        for engine in [
+            args.saveEngine or args.onnx,
+            *(default_engine(model, args.backend) for model in models),
+        ]:
+            yield engine, "an engine or its model"
+            yield json_path(engine), "the description of an engine"
+    if args.timingCacheFile:
+        yield args.timingCacheFile, "the timing cache"
+    for library in args.dynamicPlugins:
+        yield library, "a plugin library"
+
+
+def _check_without_effect(args: argparse.Namespace) -> None:
+    """UserError for options that nothing would come of."""
+    if args.limit is not None and not args.data:
+        raise UserError(f"--limit={args.limit} counts images of --data; give both or neither")
+    if args.calibData and not (args.fp16 or args.int8):
+        raise UserError(
+            f"--calibData={args.calibData} is for files that are made; add --int8 or leave it out"
+        )
+    if args.threads and (is_engine(args.onnx) or args.backend in ENGINE_BACKENDS):
+        raise UserError(
+            f"--threads={args.threads} are a CPU's, engines have none; leave it out, or give "
+            "--infStreams for queries at once"
+        )
 
 
 def _check_least(args: argparse.Namespace, least: dict[str, int]) -> None:

@@ -147,13 +147,15 @@ def worst_images(
     return panels, sorted(k for k in present if k < len(candidate.card.classes))
 
 
-def legend(labelled: bool) -> list[tuple[str, Colour]]:
-    """What the colours of `differences` mean."""
+def legend(
+    labelled: bool, reference: str = "the reference", candidate: str = "the candidate"
+) -> list[tuple[str, Colour]]:
+    """What the colours of `differences` mean; `reference`, `candidate`: what to call the two."""
     if not labelled:
         return [("they differ", OTHER)]
     return [
-        ("only the reference is right", LOST),
-        ("only the candidate is right", GAINED),
+        (f"only {reference} is right", LOST),
+        (f"only {candidate} is right", GAINED),
         ("neither is right, or there is no truth", OTHER),
     ]
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from runtime.backends import EngineFile, ModelFile, choose_for_onnx, is_engine
-from runtime.bench_files import read_fp32
 from runtime.compare_table import Model
 from runtime.evaluate import check_classes
 from runtime.flops import Cost, count
@@ -76,7 +75,7 @@ def read(files: Mapping[str, Path], dataset: Dataset | None) -> list[Model]:
     models = []
     for name, path in files.items():
         engine = EngineFile.read(path) if is_engine(path) else None
-        file = engine or read_fp32(path)
+        file = engine or ModelFile.read_fp32(path)
         if dataset:
             check_classes(file, dataset)
         size = (file.input_shape[1], file.input_shape[2])

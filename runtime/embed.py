@@ -173,7 +173,8 @@ def main(argv: list[str] | None = None) -> None:
     command = machine.command_line("runtime.embed", words)
     file = dataclasses.replace(file, card=dataclasses.replace(file.card, command=command))
     embedded = embed(file, source)
-    same = agreement(file, embedded, args.data or f"scenes:n={TRIAL_IMAGES}:val")
+    data = f"scenes:n={TRIAL_IMAGES}:val" if args.data is None else args.data
+    same = agreement(file, embedded, data)
     if same < LEAST_AGREEMENT:
         raise UserError(
             f"{args.model}: with preprocessing inside only {100 * same:.2f} % of the labels stay; "
@@ -181,7 +182,7 @@ def main(argv: list[str] | None = None) -> None:
         )
     with atomic_path(target) as path:
         onnx.save(embedded.proto, path)
-    print(f"labels agree with preprocessing outside on {100 * same:.2f} % of pixels")
+    print(f"labels agree with preprocessing outside on {100 * same:.2f} % of pixels of {data}")
     print(f"{target}: takes and gives {height}x{width}, no preprocessing needed")
 
 

@@ -25,7 +25,7 @@ class Verb(NamedTuple):
 
 VERBS = {
     "train": Verb("train.__main__", "train a model from a configuration", "train"),
-    "export": Verb("export.to_onnx", "write a checkpoint as model.onnx", "export"),
+    "export": Verb("export.to_onnx", "write a checkpoint as model.onnx", "export,cpu"),
     "cast": Verb("calibration.fp16", "make the FP16 file of a model", "cpu"),
     "quantize": Verb("calibration.int8", "make the INT8 file of a model", "cpu"),
     "sensitivity": Verb("calibration.sensitivity", "tell what INT8 costs in each block", "cpu"),
@@ -38,7 +38,10 @@ VERBS = {
     "infer": Verb("runtime.infer", "label images, videos and cameras", "cpu"),
     "compare": Verb("runtime.compare", "measure several models side by side", "cpu"),
     "certify": Verb("runtime.certify", "prove that a model labels as its FP32 file does", "cpu"),
+    "sweep": Verb("runtime.sweep", "train, export and compare a set of models", "export,cpu"),
     "serve": Verb("runtime.serve_repository", "write a model repository for Triton", "cpu"),
+    "serve-client": Verb("runtime.serve_client", "label images with a Triton server", "serve"),
+    "serve-capacity": Verb("runtime.serve_capacity", "tell how many GPUs a load needs", "cpu"),
     "report": Verb("runtime.report", "make one page of the results in a folder", "cpu"),
 }
 OPTIONS = ("--help", "--version")

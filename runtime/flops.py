@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, inliner
 
-from calibration.graph import NORMALISATIONS, shapes
 from plugins import DEFORMABLE_CONVOLUTION
+from runtime.onnx_graph import NORMALISATIONS, shapes
 from runtime.op_counts import (
     COUNTERS,
     CUSTOM,

@@ -164,7 +164,7 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def _tiling(args: Namespace) -> tuple[tuple[int, int] | None, int]:
-    tile = parse_size(args.tile, "--tile") if args.tile else None
+    tile = None if args.tile is None else parse_size(args.tile, "--tile")
     if args.overlap is not None:
         return tile, args.overlap
     return tile, min(tile) // 4 if tile else 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
@@ -24,7 +25,7 @@ from runtime.infer_sources import LABEL_FOLDER, VIDEO_OVERLAY
 from runtime.pipeline import Ahead, Behind
 from runtime.segmenter import Segmenter
 from runtime.video_sink import VideoWriter, Window, video_file
-from runtime.video_source import Frame, Source, now
+from runtime.video_source import Frame, Source
 from segdata.cli import progress
 from segdata.draw import overlay
 from segdata.errors import UserError
@@ -146,11 +147,11 @@ class _Tally:
     dropped: int = 0
 
     def __post_init__(self) -> None:
-        self._start = now()
+        self._start = time.monotonic()
 
     def line(self) -> str:
         """`clip.mp4: 300 frames in 12.0 s (25.0 FPS) on openvino: out/clip.overlay.mp4; …`."""
-        seconds = now() - self._start
+        seconds = time.monotonic() - self._start
         notes = {
             "damaged": self.source.damaged,
             "dropped": self.dropped,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from runtime.gpu_state import GpuState, NotAvailable
+from runtime.machine import system_text
 
 ROOT = Path("/sys")
 GPU_NAMES = ("gv11b", "gp10b", "ga10b", "gb10b", "gpu")  # of_node/name of its clock
@@ -23,15 +24,15 @@ class Jetson:
         clocks = [
             folder
             for folder in sorted((root / "class/devfreq").glob("*"))
-            if _text(folder / "device/of_node/name") in GPU_NAMES
+            if system_text(folder / "device/of_node/name") in GPU_NAMES
         ]
         if not clocks:
             raise NotAvailable("neither NVML nor the clock of a Jetson's GPU is there")
         self._clock = clocks[0]
         zones = (root / "class/thermal").glob("thermal_zone*")
-        self._zones = [zone for zone in zones if "gpu" in _text(zone / "type").lower()]
+        self._zones = [zone for zone in zones if "gpu" in system_text(zone / "type").lower()]
         monitors = (root / "bus/i2c/devices").glob("*/hwmon/hwmon*/in*_label")
-        self._rails = {_text(label): label for label in monitors}
+        self._rails = {system_text(label): label for label in monitors}
 
     def __enter__(self) -> Jetson:
         return self
@@ -66,15 +67,8 @@ class Jetson:
         return None if volts is None or amperes is None else volts * amperes / 1e6
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
-    except OSError:
-        return ""
-
-
 def _number(path: Path) -> float | None:
     try:
-        return float(_text(path))
+        return float(system_text(path))
     except ValueError:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import zip_longest
 from statistics import mean, median
 from typing import Any
 
@@ -32,7 +33,8 @@ def profile_text(times: LayerTimes) -> str:
     totals = [(name, sum(ms), mean(ms), median(ms)) for name, ms in times.layers]
     total = sum(entry[1] for entry in totals)
     rows = [entry for entry in totals if entry[1]]
-    rows.append(("Total", total, total / times.runs, sum(entry[3] for entry in totals)))
+    whole = [sum(taken) for taken in zip_longest(*(ms for _, ms in times.layers), fillvalue=0.0)]
+    rows.append(("Total", total, total / times.runs, median(whole or [0.0])))
     lines = [f"=== Profile ({times.runs} iterations ) ===", "".join(HEAD) + "   Layer"]
     for name, all_ms, average, middle in rows:
         cells = (f"{all_ms:.2f}", f"{average:.4f}", f"{middle:.4f}", _share(all_ms, total))

@@ -19,8 +19,8 @@ PACKAGES = (
     "onnxruntime",
     "onnxruntime-gpu",
     "openvino",
-    "tensorrt",
-    "tensorrt-rtx",
+    *("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "tensorrt-rtx"),
+    *("cuda-python", "pycuda"),
 )
 
 
@@ -49,8 +49,8 @@ def clock() -> dict[str, Any]:
     """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
     policies = [Path(f"/sys/devices/system/cpu/cpu{core}/cpufreq") for core in cores]
-    governors = {text for policy in policies if (text := _text(policy / "scaling_governor"))}
-    khz = [_text(policy / "scaling_cur_freq") for policy in policies]
+    governors = {text for policy in policies if (text := system_text(policy / "scaling_governor"))}
+    khz = [system_text(policy / "scaling_cur_freq") for policy in policies]
     mhz = [float(value) / 1000 for value in khz if value.isdigit()] or _cpuinfo_mhz(cores)
     return {
         "governor": ", ".join(sorted(governors)) or None,
@@ -83,7 +83,7 @@ def command_line(module: str, argv: Sequence[str]) -> str:
 
 def _cpu_model() -> str:
     """The processor's name; on ARM boards, whose cpuinfo has none, that of the board."""
-    board = _text(Path("/proc/device-tree/model"))
+    board = system_text(Path("/proc/device-tree/model"))
     names = _cpuinfo("model name")
     return names[0] if names else board or platform.processor() or platform.machine()
 
@@ -96,12 +96,12 @@ def _cpuinfo_mhz(cores: Sequence[int]) -> list[float]:
 
 def _cpuinfo(key: str) -> list[str]:
     """The values of a key of /proc/cpuinfo, one per core."""
-    lines = _text(Path("/proc/cpuinfo")).splitlines()
+    lines = system_text(Path("/proc/cpuinfo")).splitlines()
     pairs = (line.partition(":") for line in lines)
     return [value.strip() for name, _, value in pairs if name.strip() == key]
 
 
-def _text(path: Path) -> str:
+def system_text(path: Path) -> str:
     """What a file of the system says, or nothing where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")

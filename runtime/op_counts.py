@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from onnx import NodeProto
 
-from calibration.graph import attribute
 from plugins import DEFORMABLE_ATTENTION, DEFORMABLE_CONVOLUTION, OP_TYPE
+from runtime.onnx_graph import attribute
 
 Shape = Sequence[int]
 

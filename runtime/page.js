@@ -13,7 +13,7 @@ const make = (tag, attributes = {}, ...children) => {
 
 // The number that a cell shows, of an interval its lower end; NaN for words, null for a gap.
 const valueOf = (text) => {
-  const plain = text.split("…")[0].replace(/−/g, "-").replace(/[×%]/g, "").trim();
+  const plain = text.split("…")[0].replace(/−/g, "-").trim().replace(/\s*[×%]$/, "");
   return plain === "" || plain === "–" ? null : Number(plain);
 };
 

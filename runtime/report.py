@@ -109,6 +109,8 @@ def make_gallery(
     if not spec or not samples:
         return Gallery()
     try:
+        if not isinstance(spec, str):
+            raise UserError(f"{result.path}: data {spec!r} is no NAME:PATH")
         dataset = open_dataset(spec)
         backends = section_of(result, _load_models, result.path.parent, models, backend)
         check_classes(next(iter(backends.values())), dataset)
@@ -123,13 +125,8 @@ def _marks(panels: Sequence[Panel], names: Sequence[str]) -> list[tuple[str, Col
     if len(names) < 2:
         return []
     labelled = any(picture.caption == "truth" for picture in panels[0].pictures)
-    words = {"the reference": names[0], "the candidate": "the other format"}
-    found = []
-    for text, colour in legend(labelled):
-        for old, new in words.items():
-            text = text.replace(old, new)
-        found.append((f"≠: {text}", colour))
-    return found
+    meanings = legend(labelled, names[0], "the other format")
+    return [(f"≠: {text}", colour) for text, colour in meanings]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -151,7 +148,7 @@ def main(argv: list[str] | None = None) -> None:
     for path in unknown(args.folder):
         print(f"{path} is no result that the page knows; left out")
     galleries = {
-        result.name: make_gallery(
+        result.path: make_gallery(
             result, data=args.data, models=args.models, samples=args.samples, backend=args.backend
         )
         for result in of_kind(results, "bench")

@@ -163,9 +163,11 @@ def _table(rows: Sequence[Row]) -> str:
 
 def _notes(bench: Mapping[str, Any]) -> str:
     queries = min(row["queries"] for row in bench["rows"])
+    turns = "The formats took turns while they were timed, " if len(bench["rows"]) > 1 else ""
+    copies = ", nor copies to and from the GPU" if bench.get("data_transfers") is False else ""
     return note(
-        f"The formats took turns while they were timed, {queries} runs each or more; times cover "
-        "inference only, not reading or resizing.",
+        f"{turns}{queries} runs each or more; times cover inference only, not reading or "
+        f"resizing{copies}.",
         *bench["notes"],
         _gpu((bench.get("clocks") or {}).get("gpu")),
     )
@@ -259,7 +261,7 @@ def histograms(times: Mapping[str, Sequence[float]]) -> str:
         return ""
     return card(
         "Latency in ms: how often", chart_bars.histograms(times, unit="ms"),
-        note("Each format on an axis of its own; the last bar holds the slowest hundredth."),
+        note("Each format on an axis of its own; the last bar holds all that are slower."),
     )  # fmt: skip
 
 
@@ -270,7 +272,7 @@ def _stages(bench: Mapping[str, Any]) -> str:
         return ""
     rows = {
         name: {
-            stage: float(told["median_ms"])
+            stage: float(told["median_ms"]) / stages.get("batch", 1)
             for stage, told in stages.items()
             if isinstance(told, Mapping)
         }
@@ -282,7 +284,7 @@ def _stages(bench: Mapping[str, Any]) -> str:
         "From a JPEG file to labels, ms for one image",
         legend(list(next(iter(rows.values())))),
         chart_bars.stacks(rows, unit="ms"),
-        note(f"{count}, the first of {width}×{height} pixels; medians."),
+        note(f"{count}, the first of {width}×{height} pixels; medians of each stage."),
     )
 
 

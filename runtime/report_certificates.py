@@ -10,15 +10,25 @@ from typing import Any
 from runtime import chart_bars
 from runtime.certify_html import classes, file_name, measures
 from runtime.page_html import Column, Html, card, details, note, number, signed, table
+from runtime.report_files import Result, section_of
 
 Content = Mapping[str, Any]
 
 
-def headline(content: Content) -> str:
-    """The verdict in one sentence."""
+def headline(content: Content, name: str = "") -> str:
+    """The verdict in one sentence; `name` is what to call the candidate, by default its file."""
     word = "Certified" if content["certified"] else "Not certified"
-    names = [file_name(content, key) for key in ("candidate", "reference")]
-    return f"{word}: {names[0]} in place of {names[1]}"
+    candidate = name or file_name(content, "candidate")
+    return f"{word}: {candidate} in place of {file_name(content, 'reference')}"
+
+
+def names(results: Sequence[Result]) -> list[str]:
+    """What to call each certificate: its candidate's file, and its own where files share a name."""
+    files = [section_of(one, file_name, "candidate") for one in results]
+    return [
+        f"{file} ({one.name})" if files.count(file) > 1 else file
+        for file, one in zip(files, results, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -56,13 +66,13 @@ def overview(lines: Sequence[Line]) -> str:
     return card("", table(columns, rows, caption="Certificates"), note(scale if known else ""))
 
 
-def row(content: Content) -> Line:
-    """One certificate for the overview."""
-    name, word = ("good", "✓ certified") if content["certified"] else ("bad", "✗ refused")
+def row(content: Content, name: str) -> Line:
+    """One certificate for the overview, called `name`."""
+    style, word = ("good", "✓ certified") if content["certified"] else ("bad", "✗ refused")
     delta = _delta(content)
     cells = (
-        file_name(content, "candidate"),
-        Html(f'<span class="{name}">{word}</span>'),
+        name,
+        Html(f'<span class="{style}">{word}</span>'),
         signed(delta["value"] if delta else None),
         f"{signed(delta['low'])} … {signed(delta['high'])}" if delta else "–",
     )
@@ -70,18 +80,18 @@ def row(content: Content) -> Line:
     return Line(cells, delta, (*measured, content["candidate"]["backend"]))
 
 
-def certificate(content: Content, fold: bool) -> str:
-    """One certificate: its measures and its classes, which are folded as far as `fold` says."""
+def certificate(content: Content, name: str, fold: bool) -> str:
+    """The certificate called `name`: its measures, its classes, folded as far as `fold` says."""
     missed = "".join(f'<p class="warning">{escape(line)}</p>' for line in content["missed"])
     told = f"{content['images']} images of {content['data']}, {content['date'][:10]}."
     own = classes(content)
     text = measures(content) + note(told, *content["notes"])
     if own:
         text += f"<h4>IoU of each class</h4>{own}" if fold else details("IoU of each class", own)
-    name = headline(content)
+    verdict = headline(content, name)
     if fold:
-        return missed + details(f"{name}, {content['candidate']['backend']}", text)
-    return card(name, missed, text)
+        return missed + details(f"{verdict}, {content['candidate']['backend']}", text)
+    return card(verdict, missed, text)
 
 
 def _drawing(delta: Mapping[str, Any], reach: float) -> str:

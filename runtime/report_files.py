@@ -189,9 +189,8 @@ def _matching(folder: Path, patterns: Sequence[str]) -> list[Path]:
 
 
 def _name(path: Path, folder: Path, kind: Kind) -> str:
-    """What the file is of: the stem that its pattern leaves, or else the folder it is in."""
+    """What the file is of: its folder below the given one, and the stem that its pattern leaves."""
     parent = path.parent.relative_to(folder).as_posix()
-    place = "" if parent == "." else parent
+    place = "" if parent == "." else f"{parent}/"
     ending = next(pattern for pattern in kind.patterns if path.match(pattern)).removeprefix("*")
-    stem = path.name.removesuffix(ending)
-    return "/".join(part for part in (place, stem) if part)
+    return place + path.name.removesuffix(ending)

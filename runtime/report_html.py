@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from runtime import charts, report_bench, report_certificates, report_compare, report_studies
 from runtime.page_html import (
@@ -33,13 +35,13 @@ class _Part:
 
 
 def page(
-    results: Sequence[Result], galleries: Mapping[str, Gallery], *, title: str, command: str
+    results: Sequence[Result], galleries: Mapping[Path, Gallery], *, title: str, command: str
 ) -> str:
     """The whole page.
 
     Args:
         results: one or more; see `runtime.report_files.find`.
-        galleries: the pictures of a benchmark, by its name.
+        galleries: the pictures of a benchmark, by its file.
         title: stands above the headline.
         command: the command line that makes the page.
 
@@ -60,7 +62,7 @@ def page(
     return document(title, [_header(results, title), contents, *groups, _origin(results, command)])
 
 
-def _benches(results: Sequence[Result], galleries: Mapping[str, Gallery]) -> Iterator[_Part]:
+def _benches(results: Sequence[Result], galleries: Mapping[Path, Gallery]) -> Iterator[_Part]:
     traces = {result.name: result for result in of_kind(results, "times")}
     for result in of_kind(results, "bench"):
         trace = traces.pop(result.name, None)
@@ -68,12 +70,12 @@ def _benches(results: Sequence[Result], galleries: Mapping[str, Gallery]) -> Ite
         name, ident = _titled("Formats side by side", result), _ident("formats", result)
         lead = section_of(result, report_bench.lead)
         yield _Part(ident, name, lead, section_of(result, report_bench.formats, times))
-        gallery = galleries.get(result.name, Gallery())
+        gallery = galleries.get(result.path, Gallery())
         if gallery.panels:
             text = report_bench.labels(result.content, gallery)
             yield _Part(_ident("labels", result), _titled("Labels", result), "", text)
     for trace in traces.values():
-        text = report_bench.histograms(section_of(trace, report_bench.latencies))
+        text = section_of(trace, lambda c: report_bench.histograms(report_bench.latencies(c)))
         yield _Part(_ident("latency", trace), _titled("Latency", trace), "", text)
 
 
@@ -87,9 +89,16 @@ def _models(results: Sequence[Result]) -> Iterator[_Part]:
 def _certificates(results: Sequence[Result]) -> Iterator[_Part]:
     found = of_kind(results, "certificate")
     if found:
-        rows = [section_of(one, report_certificates.row) for one in found]
+        names = report_certificates.names(found)
+        rows = [
+            section_of(one, report_certificates.row, name)
+            for one, name in zip(found, names, strict=True)
+        ]
         fold = len(found) > 1
-        texts = [section_of(one, report_certificates.certificate, fold) for one in found]
+        texts = [
+            section_of(one, report_certificates.certificate, name, fold)
+            for one, name in zip(found, names, strict=True)
+        ]
         below = card("Measures of each", *texts) if fold else texts[0]
         text = (report_certificates.overview(rows) if fold else "") + below
         yield _Part("certificates", "Certificates", "", text)
@@ -192,7 +201,7 @@ def _facts(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _ident(kind: str, result: Result) -> str:
     """A name for links that no other part has."""
-    return "-".join([kind, *("".join(c if c.isalnum() else "-" for c in result.name).split())])
+    return f"{kind}-{quote(result.name)}" if result.name else kind
 
 
 def _titled(name: str, result: Result) -> str:

@@ -31,6 +31,10 @@ ASSUMED = (
     "are spread evenly: the bench's p99 and the wait for a batch to fill and for those before.",
     "Not in it: network, decoding and resizing, which the client does.",
 )
+WITHOUT_COPIES = (
+    "The bench left out the copies to and from the GPU, which a server makes for every request: "
+    "run it again with --includeDataTransfers."
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Speed:
         median_ms, p99_ms: latency of one batch.
         batch: images in it.
         miou: 0..1, or None where it was not measured.
+        copies: whether the copies to and from a GPU are in the times.
     """
 
     format: str
@@ -51,6 +56,7 @@ class Speed:
     p99_ms: float
     batch: int
     miou: float | None = None
+    copies: bool = True
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ def read_speeds(path: Path) -> list[Speed]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         rows: list[dict[str, Any]] = values["rows"]
-        found = [_speed(row) for row in rows]
+        found = [_speed(row, values.get("data_transfers") is not False) for row in rows]
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -115,12 +121,12 @@ def read_speeds(path: Path) -> list[Speed]:
     return found
 
 
-def _speed(row: dict[str, Any]) -> Speed:
+def _speed(row: dict[str, Any], copies: bool) -> Speed:
     fps, median, p99 = (float(row[key]) for key in ("fps", "median_ms", "p99_ms"))
     if not (fps > 0 and 0 < median <= p99 and math.isfinite(fps + p99)):
         raise ValueError(f"fps {fps}, median {median}, p99 {p99}")
     batch = int(row.get("batch") or max(1, round(fps * median / 1000)))
-    return Speed(str(row["format"]), fps, median, p99, batch, row.get("miou"))
+    return Speed(str(row["format"]), fps, median, p99, batch, row.get("miou"), copies)
 
 
 def _p99_ms(speed: Speed, fps: float) -> float:
@@ -205,7 +211,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if (args.fps is None) == (args.cameras is None):
         raise UserError("give the load by --fps or by --cameras, one of them")
-    fps = _above_zero("--fps", args.fps) if args.fps else _cameras(args.cameras)
+    fps = _above_zero("--fps", args.fps) if args.cameras is None else _cameras(args.cameras)
     limit = None if args.latency_ms is None else _above_zero("--latency-ms", args.latency_ms)
     headroom = _above_zero("--headroom", args.headroom)
     if headroom >= 1:
@@ -216,6 +222,8 @@ def main(argv: list[str] | None = None) -> None:
     if limit is not None:
         print("".join(f"{line}\n" for line in _verdicts(needs, fps, headroom, limit)), end="")
     within = "" if limit is None else f" and 99 % of the requests take at most {limit:g} ms"
+    if not speeds[0].copies:
+        print(WITHOUT_COPIES)
     for line in ASSUMED:
         print(line.format(batch=speeds[0].batch, headroom=headroom, latency=within))
 

@@ -9,9 +9,8 @@ are those of runtime.infer.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 
 from runtime.infer_images import write_image
@@ -68,15 +67,6 @@ class Workers:
         return ""
 
 
-@contextmanager
-def _workers(url: str, name: str, protocol: str, count: int) -> Iterator[Workers]:
-    workers = Workers(url, name, protocol, count)
-    try:
-        yield workers
-    finally:
-        workers.close()
-
-
 def main(argv: list[str] | None = None) -> None:
     """The command line; see the top of this file."""
     parser = Parser(
@@ -100,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.out.exists() and not args.out.is_dir():
         raise UserError(f"{args.out} is a file; give a folder to write to")
     args.out.mkdir(parents=True, exist_ok=True)
-    with _workers(args.url, args.name, protocol, args.in_flight) as workers:
+    with closing(Workers(args.url, args.name, protocol, args.in_flight)) as workers:
         pairs = zip(images, output_names(images), strict=True)
         waiting = [workers.label(image, args.out / name) for image, name in pairs]
         answers = progress(as_completed(waiting), desc="labelling", total=len(waiting))

@@ -47,9 +47,11 @@ class ServedModel:
             protocol: one of PROTOCOLS.
 
         Raises:
-            UserError: no server answers, it has no such model, or the model is not one of
-                runtime.serve_repository.
+            UserError: no such protocol, no server answers, it has no such model, or the model is
+                not one of runtime.serve_repository.
         """
+        if protocol not in PROTOCOLS:
+            raise UserError(f"{protocol!r} is no protocol; take {' or '.join(PROTOCOLS)}")
         self._url, self._name, self._protocol = url, name, protocol
         self._module = _module(protocol)
         self._client = self._open()

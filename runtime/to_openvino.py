@@ -20,7 +20,7 @@ from runtime.backends.open_vino import CONFIG, DEVICE, read_network, refusal
 from segdata.card import FORMAT_VERSION
 from segdata.cli import Parser, run
 from segdata.errors import UserError
-from segdata.files import atomic_path, sha256
+from segdata.files import atomic_path, beside, sha256
 
 SUFFIX = ".xml"
 
@@ -40,7 +40,7 @@ def convert(model: str | Path, target: str | Path | None = None) -> Path:
             cannot read the model.
     """
     path = Path(model)
-    target = Path(target) if target else path.with_suffix(SUFFIX)
+    target = Path(target) if target else beside(path, SUFFIX)
     if target.suffix != SUFFIX:
         raise UserError(f"{target}: OpenVINO's files end in {SUFFIX}; name it NAME{SUFFIX}")
     source = ModelFile.read(path)

@@ -1,4 +1,4 @@
-"""Options of trtexec (TensorRT 11.1, samples/common/sampleOptions.cpp) that runtime.bench lacks."""
+"""Options of trtexec (10.3 to 11.1, samples/common/sampleOptions.cpp) that runtime.bench lacks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from runtime.backends.base import INPUT_NAME
 _CALIBRATE = "formats are made from the FP32 file: give --fp16 or --int8"
 _TYPED = "the types in the file are those of the engine"
 _DEFAULT = "this is the default"
+_IMAGES = "give the images: --calibData=NAME:PATH"
 _ONE_INPUT = "the input is an image: give --data=NAME:PATH"
 # What to do without them.
 OTHERS = {
@@ -20,7 +21,11 @@ OTHERS = {
     "--layerOutputTypes": _TYPED,
     "--inputIOFormats": _TYPED,
     "--outputIOFormats": _TYPED,
-    "--calib": "give the images: --calibData=NAME:PATH",
+    "--calib": _IMAGES,
+    "--calibProfile": _IMAGES,
+    "--minShapesCalib": _IMAGES,
+    "--optShapesCalib": _IMAGES,
+    "--maxShapesCalib": _IMAGES,
     "--sparsity": "weights are dense; leave it out",
     "--useDLACore": "engines run on the GPU; leave it out",
     "--allowGPUFallback": "engines run on the GPU; leave it out",
@@ -34,7 +39,7 @@ OTHERS = {
     "--maxBatch": f"give --maxShapes={INPUT_NAME}:NxHxWx3",
     "--workspace": "give --memPoolSize=workspace:SIZE",
     "--streams": "give --infStreams=N",
-    "--staticPlugins": "give --dynamicPlugins=FILE",
+    "--staticPlugins": "give a library that exports getCreators by --dynamicPlugins=FILE",
     "--loadInputs": _ONE_INPUT,
     "--loadRefOutputs": "labels are compared with those of FP32: give --data=NAME:PATH",
     "--dumpOutput": "give --exportOutput=FILE",
@@ -58,11 +63,11 @@ _NAMES = (
     "l2LimitForTiling layerDeviceTypes leanDLLPath markDebug markUnfusedTensorsAsDebugTensors "
     "maxAuxStreams maxTactics monitorMemory noBuilderCache noCompilationCache "
     "persistentCacheRatio pi pluginInstanceNorm preview refPair refitFromOnnx "
-    "remoteAutoTuningConfig reportCapabilityDLA rtol runtimePlatform safe safetyPlugins "
+    "remoteAutoTuningConfig reportCapabilityDLA restricted rtol runtimePlatform safe safetyPlugins "
     "saveAllDebugTensors saveAllEngines saveDebugTensors serialized setBuildRoute "
     "setPluginsToSerialize std stripAllWeights stripWeights tacticSources tempdir "
     "tempfileControls tilingOptimizationLevel timeDeserialize timeRefit tuneBuildRouteFile "
     "tuneBuildRoutes tuningCacheFile tuningResultFile tuningSearch tuningTimeOut "
-    "uint8AsymmetricQuantizationDLA useManagedMemory weightStreamingBudget"
+    "uint8AsymmetricQuantizationDLA useManagedMemory weightless weightStreamingBudget"
 )
 REST = frozenset(f"--{name}" for name in _NAMES.split())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from runtime.video_source import (
     VideoFile,
     frame_count,
     frame_rate,
-    now,
     to_rgb,
 )
 from segdata.errors import UserError, nearest
@@ -115,7 +115,7 @@ class LiveStream:
                 if image is None:
                     break
                 self.reconnects += 1
-            yield Frame(to_rgb(image), index, now())
+            yield Frame(to_rgb(image), index, time.monotonic())
             index += 1
             image = self._read()
         self._capture.release()

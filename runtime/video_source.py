@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,8 +180,3 @@ def frame_count(capture: Any) -> int | None:
     """Frames that an open capture states, None where it has no end or does not know."""
     count = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     return int(count) if math.isfinite(count) and count > 0 else None
-
-
-def now() -> float:
-    """Seconds on a clock that never jumps."""
-    return time.monotonic()

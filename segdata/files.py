@@ -41,6 +41,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def beside(path: Path, suffix: str) -> Path:
+    """`model.onnx` -> `model` and the suffix, in the same folder.
+
+    Raises:
+        UserError: the path has no name, as "" or "/".
+    """
+    if not path.name:
+        raise UserError(f"{str(path)!r} names no model file; give one such as model.onnx")
+    return path.with_suffix(suffix)
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes as 64 hexadecimal digits."""
     digest = hashlib.sha256()

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import tensorrt_plugin
 
-from calibration.files import default_target, read_float, write
+from calibration.files import default_target, write
 from calibration.fp16 import to_fp16
 from calibration.int8 import to_int8
 from plugins import OP_TYPE
+from runtime.backends import ModelFile
 from runtime.backends.engine_file import EngineFile, Profile
 from runtime.build import build
 from runtime.build_job import Built
@@ -67,7 +68,7 @@ def files(network, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("engines")
     source = folder / "model.onnx"
     export_untrained(random_network(model_config(network.preset)), source, size=SIZE)
-    file = read_float(source)
+    file = ModelFile.read_fp32(source)
     dataset = open_dataset(IMAGES, labels=False)
     images = [dataset[index].image for index in range(len(dataset))]
     models = {"fp16": to_fp16(file.proto), "int8": to_int8(file.proto, images)}

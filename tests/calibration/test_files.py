@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from calibration.files import agreement, default_target, read_float, write
+from calibration.files import agreement, default_target, write
 from runtime.backends.base import ModelFile
 from segdata.errors import UserError
 from segdata.files import sha256
@@ -16,7 +16,7 @@ def test_default_target_stands_beside_the_source():
 
 
 def test_card_tells_where_the_file_comes_from(file, tmp_path):
-    source, target = read_float(file), tmp_path / "new" / "model.int8.onnx"
+    source, target = ModelFile.read_fp32(file), tmp_path / "new" / "model.int8.onnx"
     model = onnx.ModelProto()
     model.CopyFrom(source.proto)
     write(model, target, source, precision="int8", calibration={"method": "minmax"})
@@ -25,19 +25,19 @@ def test_card_tells_where_the_file_comes_from(file, tmp_path):
     assert card.source_sha256 == sha256(file)
     assert card.calibration == {"method": "minmax"}
     assert card.classes == source.card.classes
-    assert read_float(file).card.precision == "fp32"
+    assert ModelFile.read_fp32(file).card.precision == "fp32"
     with pytest.raises(UserError, match="is int8 already; give the FP32 file"):
-        read_float(target)
+        ModelFile.read_fp32(target)
 
 
 def test_the_source_is_not_overwritten(file):
-    source = read_float(file)
+    source = ModelFile.read_fp32(file)
     with pytest.raises(UserError, match="would overwrite the FP32 file"):
         write(source.proto, file.parent / "." / file.name, source, precision="fp16")
 
 
 def test_agreement_counts_pixels(file, scenes):
-    source = read_float(file)
+    source = ModelFile.read_fp32(file)
     assert agreement(source, source.proto, scenes[:1]) == (
         "labels agree with FP32 on 100.00 % of pixels (1 image)"
     )
@@ -55,7 +55,7 @@ def test_agreement_counts_pixels(file, scenes):
 def test_outputs_that_are_not_finite_are_refused(scores_model, tmp_path, scenes):
     path = tmp_path / "scores.onnx"
     onnx.save(scores_model, path)
-    source = read_float(path)
+    source = ModelFile.read_fp32(path)
     assert "largest difference 0 (1 image)" in agreement(source, source.proto, scenes[:1])
     broken = onnx.ModelProto()
     broken.CopyFrom(source.proto)

@@ -1,16 +1,9 @@
 import onnx
 import pytest
 
-from calibration.graph import (
-    Links,
-    attribute,
-    check_is_float,
-    element_types,
-    raise_opset,
-    replace_nodes,
-    shapes,
-)
+from calibration.graph import Links, check_is_float, element_types, raise_opset, replace_nodes
 from calibration.graph import opset as opset_of
+from runtime.onnx_graph import attribute, shapes
 from segdata.errors import UserError
 
 MODEL = """

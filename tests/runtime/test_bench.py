@@ -16,7 +16,8 @@ from runtime.backends.tensorrt_engine import TensorRtBackend
 from runtime.bench import main
 
 ROOT = Path(runtime.__file__).resolve().parents[1]
-QUICK = ("--warmUp=0", "--duration=0.02", "--iterations=5", "--threads=1")
+SHORT = ("--warmUp=0", "--duration=0.02", "--iterations=5")
+QUICK = (*SHORT, "--threads=1")
 
 
 def table(text):
@@ -128,7 +129,7 @@ def test_bad_input_is_one_line_and_leaves_files_alone(toys, makers, failing):
     assert "--int8 needs images" in failing(main, onnx, "--fp16", "--int8")
     assert makers == []
     quantised = f"--onnx={toys.derived(model, 'int8')}"
-    assert "is an int8 file; give the FP32 file" in failing(main, quantised, "--fp16")
+    assert "is int8 already; give the FP32 file" in failing(main, quantised, "--fp16")
     foreign = model.with_name("model.fp16.onnx")
     foreign.write_text("somebody's notes")
     assert "model.fp16.onnx" in failing(main, onnx, "--fp16")
@@ -242,7 +243,7 @@ def gpu_lines(text):
 def test_an_engine_is_timed_stage_by_stage(on_host, capsys):
     out, times = on_host.folder / "bench.json", on_host.folder / "times.json"
     engine = f"--loadEngine={on_host.engine.path}"
-    main([engine, *QUICK, f"--exportTable={out}", "--dumpProfile", "--dumpLayerInfo"])
+    main([engine, *SHORT, f"--exportTable={out}", "--dumpProfile", "--dumpLayerInfo"])
     text = capsys.readouterr().out
     lines = gpu_lines(text)
     assert lines["GPU Compute Time"] == COMPUTE_MS
@@ -258,7 +259,7 @@ def test_an_engine_is_timed_stage_by_stage(on_host, capsys):
     assert table_["clocks"]["gpu"]["available"] is False
 
     words = ("--includeDataTransfers", "--noCudaGraph", "--shapes=image:4x6x8x3")
-    main([engine, *QUICK, *words, f"--exportTimes={times}"])
+    main([engine, *SHORT, *words, f"--exportTimes={times}"])
     lines = gpu_lines(capsys.readouterr().out)
     assert lines["H2D Latency"] == COPY_MS
     assert lines["D2H Latency"] == 2 * COPY_MS
@@ -268,12 +269,12 @@ def test_an_engine_is_timed_stage_by_stage(on_host, capsys):
 
 
 def test_a_shape_that_no_profile_allows(on_host, failing):
-    words = (f"--loadEngine={on_host.engine.path}", *QUICK, "--shapes=image:5x6x8x3")
+    words = (f"--loadEngine={on_host.engine.path}", *SHORT, "--shapes=image:5x6x8x3")
     assert "takes batches of 1 to 4 images, got 5" in failing(main, *words)
 
 
 def test_plugin_libraries_must_exist(on_host, failing):
-    words = (f"--loadEngine={on_host.engine.path}", *QUICK, "--dynamicPlugins=gone.so")
+    words = (f"--loadEngine={on_host.engine.path}", *SHORT, "--dynamicPlugins=gone.so")
     assert "--dynamicPlugins=gone.so: no such file" in failing(main, *words)
     there = on_host.folder / "own.so"
     there.touch()

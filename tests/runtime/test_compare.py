@@ -162,7 +162,7 @@ def test_bad_input_is_one_line(toys, network, failing):
     assert "lacks a name or a file" in failing(main, f"={first}")
     assert "lacks a name or a file" in failing(main, "name=")
     quantised = first.with_name("model.int8.onnx")
-    assert "is an int8 file; give the FP32 file" in failing(main, second, quantised)
+    assert "is int8 already; give the FP32 file" in failing(main, second, quantised)
     assert "take data of the same classes" in failing(main, first, "--data=scenes::val")
     assert "--duration=-1 is too small" in failing(main, first, "--duration=-1")
     assert 'did you mean "--calibData"?' in failing(main, first, "--calibdata=x")

@@ -50,7 +50,7 @@ def test_verbs_are_commands_that_exist():
         assert spec, one.module
         assert "\ndef main(argv: list[str] | None = None)" in Path(spec.origin).read_text()
     extras = (ROOT / "pyproject.toml").read_text()
-    assert all(f"\n{one.extra} = [" in extras for one in VERBS.values())
+    assert all(f"\n{e} = [" in extras for one in VERBS.values() for e in one.extra.split(","))
 
 
 @pytest.mark.parametrize("name", ["bench", "build", "quantize", "evaluate"])

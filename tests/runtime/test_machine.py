@@ -46,7 +46,7 @@ def test_clock_of_the_usable_cores(monkeypatch, tmp_path):
         "/sys/devices/system/cpu/cpu3/cpufreq/scaling_governor": "powersave\n",
         "/sys/devices/system/cpu/cpu3/cpufreq/scaling_cur_freq": "3400000\n",
     }
-    monkeypatch.setattr(machine, "_text", lambda path: files.get(str(path), "").strip())
+    monkeypatch.setattr(machine, "system_text", lambda path: files.get(str(path), "").strip())
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: {1, 3}, raising=False)
     assert machine.clock() == {"governor": "powersave", "mhz": [1800, 3400]}
     info = "cpu MHz\t\t: 2000.4\n\ncpu MHz : 2100\ncpu MHz : 2200\ncpu MHz : 1500.0"

@@ -16,7 +16,7 @@ def test_results_are_found_one_level_deep_in_the_order_of_kinds(tmp_path):
     (below / "deep" / "bench.json").write_text("{")
     found = [(result.kind, result.name) for result in find(tmp_path)]
     assert found == [
-        *(("bench", ""), ("bench", "other"), ("compare", "")),
+        *(("bench", ""), ("bench", "other/"), ("compare", "")),
         *(("certificate", "fp16"), ("certificate", "int8"), ("sensitivity", "model")),
         *(("search", "model"), ("training", ""), ("times", "")),
     ]
@@ -27,6 +27,9 @@ def test_names_come_from_files_and_folders(tmp_path):
     folder.mkdir()
     (folder / "x.bench.json").write_text(json.dumps(results.bench()))
     assert [result.name for result in find(tmp_path)] == ["a/x"]
+    for path in (folder / "bench.json", tmp_path / "a.bench.json"):
+        path.write_text(json.dumps(results.bench()))
+    assert sorted(result.name for result in find(tmp_path)) == ["a", "a/", "a/x"]
 
 
 def test_an_empty_folder_says_what_makes_results(tmp_path):

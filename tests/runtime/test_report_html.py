@@ -24,7 +24,7 @@ def body(text):
 def test_a_folder_with_everything_has_every_section(tmp_path):
     results.write_all(tmp_path)
     panel = Panel("0.png", [Picture(name, "data:x") for name in ("FP32", "INT8")])
-    text = render(tmp_path, {"": Gallery([panel])})
+    text = render(tmp_path, {tmp_path / "bench.json": Gallery([panel])})
     names = ("formats", "labels", "models", "certificates", "sensitivity-model", "search-model")
     for ident in (*names, "training"):
         assert f'<section class="group" id="{ident}">' in text
@@ -70,7 +70,7 @@ def test_results_of_one_kind_are_told_apart(tmp_path):
         (tmp_path / name / "bench.json").write_text(json.dumps(results.bench()))
         (tmp_path / name / "times.json").write_text(json.dumps(results.times()))
     text = render(tmp_path)
-    for part in ('id="formats-a"', 'id="formats-b-c"', "Formats side by side: b c"):
+    for part in ('id="formats-a/"', 'id="formats-b%20c/"', "Formats side by side: b c/"):
         assert part in text
     assert text.count("Latency in ms: how often") == 2
 
@@ -82,6 +82,7 @@ def test_results_of_one_kind_are_told_apart(tmp_path):
         ("bench.json", results.bench(machine={})),
         ("bench.json", results.bench(input=[1, 2])),
         ("times.json", [{"format": "FP32"}]),
+        ("times.json", [{"format": "FP32", "latencyMs": 0}]),
         ("compare.json", results.compare() | {"rows": [{}]}),
         ("m.certificate.json", results.certificate(checks=[{"name": "x"}])),
         ("m.sensitivity.json", results.sensitivity(blocks=[{"block": "x"}])),

@@ -73,21 +73,19 @@ def step(largest: Tensor) -> Tensor:
     return torch.where(half == 0, torch.ones_like(half), half).float()
 
 
-class _Convolution(nn.Module):
+class _Weighted(nn.Module):
     def _add_quantizers(self) -> None:
         self.input_quantizer = ActivationQuantizer()
         self.weight_quantizer = WeightQuantizer()
 
+
+class _Convolution(_Weighted):
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         # What nn.Conv2d.forward and whatever extends it go through.
         return super()._conv_forward(self.input_quantizer(x), self.weight_quantizer(weight), bias)
 
 
-class _Linear(nn.Module):
-    def _add_quantizers(self) -> None:
-        self.input_quantizer = ActivationQuantizer()
-        self.weight_quantizer = WeightQuantizer()
-
+class _Linear(_Weighted):
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(self.input_quantizer(x), self.weight_quantizer(self.weight), self.bias)
 
