@@ -24,6 +24,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 CONTEXT = Path(__file__).resolve().parents[1]
 PASSED = ("PIP_", "SSL_CERT", "REQUESTS_CA", "CURL_CA", "http_proxy", "https_proxy", "no_proxy")
@@ -138,6 +139,7 @@ class Replay:
         elif not base.exists():
             _debian(base)
         root = self.work / (name or "final")
+        shutil.rmtree(root, ignore_errors=True)  # of a run before; cp would copy into it
         subprocess.run(["cp", "-a", base, root], check=True)
         self.stage = self.stages[name] = Stage(root)
 
@@ -196,6 +198,12 @@ def _debian(root: Path) -> None:
     (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
 
 
+def fail(reason: str) -> NoReturn:
+    """End with one line and exit code 2."""
+    print(f"error: {reason}", file=sys.stderr)
+    sys.exit(2)
+
+
 def main() -> None:
     """The command line; see the top of this file."""
     parser = argparse.ArgumentParser(description="Replay a Dockerfile on a Debian root.")
@@ -207,25 +215,44 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="leave the roots")
     args = parser.parse_args()
     if os.geteuid() != 0:
-        sys.exit("error: chroot needs root")
+        fail("chroot needs root")
+    if (args.model is None) != (args.image is None):
+        fail("--model and --image go together; give both or neither")
+    for path in (args.file, args.model, args.image):
+        if path and not path.is_file():
+            fail(f"{path}: no such file; check the path")
+    for path in args.bind:
+        if not path.exists():
+            fail(f"--bind {path}: no such file or folder; check the path")
     args.work.mkdir(parents=True, exist_ok=True)
-    replay = Replay(args.work.resolve(), args.bind)
+    replay = Replay(args.work.resolve(), [path.resolve() for path in args.bind])
     try:
-        for word, rest in read(args.file.read_text()):
+        steps = read(args.file.read_text())
+        for word in ("FROM", "HEALTHCHECK", "ENTRYPOINT", "CMD"):
+            if word not in dict(steps):
+                fail(f"{args.file} has no {word}; give a file of docker/")
+        for word, rest in steps:
             replay.follow(word, rest)
-        stage = replay.stage
-        print(f"as user {stage.user}: {stage.entry} {replay.command}, then the health check")
-        replay.run([*stage.entry, *replay.command])
-        replay.run(stage.health)
-        if args.model:
-            files = (args.model.resolve(), args.image.resolve())
-            replay.run([*stage.entry, "infer", *map(str, files), "-o", "/data/out"], shown=files)
-            subprocess.run(["find", stage.root / "data", "-type", "f", "-ls"], check=True)
-        subprocess.run(["du", "-sh", *(s.root for s in replay.stages.values())], check=True)
+        _try(replay, args.model, args.image)
+    except (subprocess.CalledProcessError, OSError, ValueError) as error:
+        fail(str(error))
     finally:
         if not args.keep:
-            for stage in replay.stages.values():
-                shutil.rmtree(stage.root, ignore_errors=True)
+            for root in (replay.work / "base", *(s.root for s in replay.stages.values())):
+                shutil.rmtree(root, ignore_errors=True)
+
+
+def _try(replay: Replay, model: Path | None, image: Path | None) -> None:
+    """The command of the image, its health check and, with a model, an inference."""
+    stage = replay.stage
+    print(f"as user {stage.user}: {stage.entry} {replay.command}, then the health check")
+    replay.run([*stage.entry, *replay.command])
+    replay.run(stage.health)
+    if model and image:
+        files = (model.resolve(), image.resolve())
+        replay.run([*stage.entry, "infer", *map(str, files), "-o", "/data/out"], shown=files)
+        subprocess.run(["find", stage.root / "data", "-type", "f", "-ls"], check=True)
+    subprocess.run(["du", "-sh", *(s.root for s in replay.stages.values())], check=True)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from runtime.parity import aligned, number
+from runtime.serve_config import DEFAULT_DELAY_US, MOST_DELAY_US, count_of
 from segdata.cli import Parser, run
 from segdata.errors import UserError
 
+SERVED_BY = ("tensorrt", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt")
 HEADROOM = 0.7
 TAIL = 0.01  # of the requests may wait longer than said
 MOST = 100_000  # instances; beyond that the load is a slip of the pen
@@ -28,7 +30,8 @@ ASSUMED = (
     "FPS: images per second of one instance in the bench, batch {batch}, nothing else running.",
     "Instances: so many that none is busy more than {headroom:.0%} of the time{latency}.",
     "p99 ms: 99 % of the requests are answered within it, when they come at random (Poisson) and "
-    "are spread evenly: the bench's p99 and the wait for a batch to fill and for those before.",
+    "are spread evenly: the bench's p99, the wait for those before, and up to {delay:g} ms for a "
+    "batch to fill.",
     "Not in it: network, decoding and resizing, which the client does.",
 )
 WITHOUT_COPIES = (
@@ -47,7 +50,6 @@ class Speed:
         median_ms, p99_ms: latency of one batch.
         batch: images in it.
         miou: 0..1, or None where it was not measured.
-        copies: whether the copies to and from a GPU are in the times.
     """
 
     format: str
@@ -56,7 +58,31 @@ class Speed:
     p99_ms: float
     batch: int
     miou: float | None = None
-    copies: bool = True
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a bench file says.
+
+    Attributes:
+        speeds: its formats.
+        backend: what ran them.
+        copies: whether the copies to and from a GPU are in the times.
+    """
+
+    speeds: list[Speed]
+    backend: str
+    copies: bool
+
+    def notes(self) -> list[str]:
+        """What the bench has to do with a server."""
+        notes = [f"Measured on {self.backend}."]
+        if self.backend not in SERVED_BY:
+            notes = [
+                f"Measured on {self.backend}, which Triton does not run: bench engines with "
+                "--backend=tensorrt, ONNX files for a CPU with --backend=onnxruntime."
+            ]
+        return notes if self.copies else [*notes, WITHOUT_COPIES]
 
 
 @dataclass(frozen=True)
@@ -76,10 +102,18 @@ class Need:
     p99_ms: float
 
 
-def need(speed: Speed, fps: float, *, headroom: float, latency_ms: float | None) -> Need:
+def need(
+    speed: Speed,
+    fps: float,
+    *,
+    headroom: float,
+    latency_ms: float | None,
+    delay_ms: float = DEFAULT_DELAY_US / 1000,
+) -> Need:
     """The fewest instances that carry `fps` images per second within the limits.
 
     Args:
+        delay_ms: how long a request may wait for others to fill its batch.
         headroom: how busy an instance may be, 0..1.
         latency_ms: what 99 % of the requests may take; None for anything.
 
@@ -89,19 +123,19 @@ def need(speed: Speed, fps: float, *, headroom: float, latency_ms: float | None)
     count = math.ceil(fps / (speed.fps * headroom))
     if count > MOST:
         raise UserError(f"{fps:g} images per second need {count} {speed.format} instances; check")
-    found = Need(speed, count, fps / count / speed.fps, _p99_ms(speed, fps / count))
+    found = Need(speed, count, fps / count / speed.fps, _p99_ms(speed, fps / count, delay_ms))
     if latency_ms is None or found.p99_ms <= latency_ms:
         return found
-    # An idle server is the best there is; a batch of several only becomes slower to fill.
+    # An idle server is the best there is.
     for more in range(count + 1, _enough(speed, fps, count) + 1):
-        p99 = _p99_ms(speed, fps / more)
+        p99 = _p99_ms(speed, fps / more, delay_ms)
         if p99 <= latency_ms:
             return Need(speed, more, fps / more / speed.fps, p99)
     return Need(speed, None, found.busy, found.p99_ms)
 
 
-def read_speeds(path: Path) -> list[Speed]:
-    """The formats of a bench file.
+def read_bench(path: Path) -> Bench:
+    """The figures of a bench file.
 
     Raises:
         UserError: it is none, or one of its figures cannot be.
@@ -109,7 +143,8 @@ def read_speeds(path: Path) -> list[Speed]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         rows: list[dict[str, Any]] = values["rows"]
-        found = [_speed(row, values.get("data_transfers") is not False) for row in rows]
+        found = [_speed(row) for row in rows]
+        backend = str(values["backend"])
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -118,19 +153,23 @@ def read_speeds(path: Path) -> list[Speed]:
         ) from error
     if not found:
         raise UserError(f"{path} has no rows; run the bench again")
-    return found
+    return Bench(found, backend, values.get("data_transfers") is not False)
 
 
-def _speed(row: dict[str, Any], copies: bool) -> Speed:
+def _speed(row: dict[str, Any]) -> Speed:
     fps, median, p99 = (float(row[key]) for key in ("fps", "median_ms", "p99_ms"))
     if not (fps > 0 and 0 < median <= p99 and math.isfinite(fps + p99)):
         raise ValueError(f"fps {fps}, median {median}, p99 {p99}")
-    batch = int(row.get("batch") or max(1, round(fps * median / 1000)))
-    return Speed(str(row["format"]), fps, median, p99, batch, row.get("miou"), copies)
+    batch, miou = int(row.get("batch", 1)), row.get("miou")
+    if batch < 1:
+        raise ValueError(f"batch {batch}")
+    return Speed(str(row["format"]), fps, median, p99, batch, None if miou is None else float(miou))
 
 
-def _p99_ms(speed: Speed, fps: float) -> float:
+def _p99_ms(speed: Speed, fps: float, delay_ms: float) -> float:
     """Estimated latency of a request to an instance that gets so many images per second.
+
+    A batch waits until it is full, or until its first request has waited for `delay_ms`.
 
     The wait is that of an M/D/1 queue in heavy traffic (Kingman's exponential bound): the share
     of requests that wait longer than t is busy * exp(-2 (1 - busy) t / service time).
@@ -138,7 +177,7 @@ def _p99_ms(speed: Speed, fps: float) -> float:
     service = 1000 * speed.batch / speed.fps
     busy = fps / speed.fps
     waiting = service / (2 * (1 - busy)) * math.log(max(busy / TAIL, 1)) if busy < 1 else math.inf
-    filling = 1000 * (speed.batch - 1) / fps
+    filling = min(1000 * (speed.batch - 1) / fps, delay_ms)
     return speed.p99_ms + waiting + filling
 
 
@@ -169,10 +208,9 @@ def _verdicts(needs: Sequence[Need], fps: float, headroom: float, limit: float) 
     for each in needs:
         name, least = each.speed.format, math.ceil(fps / (each.speed.fps * headroom))
         if each.instances is None:
-            lines.append(
-                f"{name} does not meet {limit:g} ms: a batch alone takes "
-                f"{each.speed.p99_ms:.1f} ms in 1 % of cases"
-            )
+            alone = f"a batch alone takes {each.speed.p99_ms:.1f} ms in 1 % of cases"
+            why = alone if each.speed.p99_ms > limit else "with the wait for its batch to fill"
+            lines.append(f"{name} does not meet {limit:g} ms: {why}")
         elif each.instances > 2 * least:
             lines.append(f"{name}: {least} would carry the load, the latency asks for the others")
     return lines
@@ -207,6 +245,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--fps", help="images per second of all clients together")
     parser.add_argument("--cameras", metavar="20x15", help="cameras times images per second")
     parser.add_argument("--latency-ms", help="what 99 %% of the requests may take")
+    parser.add_argument(
+        "--delay-us",
+        default=str(DEFAULT_DELAY_US),
+        help=f"how long a request may wait for others; default {DEFAULT_DELAY_US}",
+    )
     parser.add_argument("--headroom", default=str(HEADROOM), help=f"default {HEADROOM}")
     args = parser.parse_args(argv)
     if (args.fps is None) == (args.cameras is None):
@@ -216,16 +259,19 @@ def main(argv: list[str] | None = None) -> None:
     headroom = _above_zero("--headroom", args.headroom)
     if headroom >= 1:
         raise UserError(f"--headroom={args.headroom} leaves no time to spare; take less than 1")
-    speeds = read_speeds(args.bench)
-    needs = [need(speed, fps, headroom=headroom, latency_ms=limit) for speed in speeds]
+    delay = count_of("--delay-us", 0, MOST_DELAY_US)(args.delay_us) / 1000
+    bench = read_bench(args.bench)
+    needs = [
+        need(speed, fps, headroom=headroom, latency_ms=limit, delay_ms=delay)
+        for speed in bench.speeds
+    ]
     print(f"{fps:g} images per second\n\n{table(needs)}\n")
     if limit is not None:
         print("".join(f"{line}\n" for line in _verdicts(needs, fps, headroom, limit)), end="")
     within = "" if limit is None else f" and 99 % of the requests take at most {limit:g} ms"
-    if not speeds[0].copies:
-        print(WITHOUT_COPIES)
-    for line in ASSUMED:
-        print(line.format(batch=speeds[0].batch, headroom=headroom, latency=within))
+    for line in (*bench.notes(), *ASSUMED):
+        batch = bench.speeds[0].batch
+        print(line.format(batch=batch, headroom=headroom, latency=within, delay=delay))
 
 
 if __name__ == "__main__":

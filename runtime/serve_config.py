@@ -7,7 +7,7 @@ protobuf/model_config.proto.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -27,6 +27,7 @@ WARMUP_COUNT = 3  # runs: the first two allocate
 # In some releases of onnxruntime WeightBiasQuantization breaks INT8 files (docs/serve.md), and
 # Triton can only turn all optimisers off: that is level 2 of its onnxruntime backend.
 NO_OPTIMISATION = 2
+DEFAULT_DELAY_US, MOST_DELAY_US = 2000, 10_000_000
 
 
 class Word(str):
@@ -81,20 +82,22 @@ def choose_batching(
     *,
     maximum: int | None,
     preferred: Sequence[int] = (),
-    delay_us: int = 0,
+    delay_us: int | None = None,
 ) -> Batching:
     """The batching that a model allows and the user wants.
 
     A model of a fixed batch is run one request at a time. One of any batch takes up to `maximum`
-    images, by default 8; an engine no more than its profiles do.
+    images, by default 8; an engine no more than its profiles do without a gap. A request waits
+    for others for `delay_us` microseconds, by default DEFAULT_DELAY_US.
 
     Raises:
         UserError: the wishes contradict the model or each other.
     """
     limit = _limit(source)
     if limit == 0:
-        for flag, given in (("--max-batch", maximum), ("--preferred", preferred)):
-            if given:
+        wishes = {"--max-batch": maximum, "--preferred": preferred, "--delay-us": delay_us}
+        for flag, given in wishes.items():
+            if given is not None and given != ():
                 raise UserError(
                     f"{flag}: {source.path} has a fixed batch of {source.input_shape[0]}; export "
                     "with --dynamic-batch, or leave the option out"
@@ -103,12 +106,23 @@ def choose_batching(
     chosen = maximum or (limit if limit else 8)
     if limit and chosen > limit:
         raise UserError(
-            f"--max-batch={chosen}: the profiles of {source.path} end at {limit}; build it with "
-            "larger --maxShapes, or ask for less"
+            f"--max-batch={chosen}: the profiles of {source.path} take batches of 1 to {limit}; "
+            "build it with larger --maxShapes, or ask for less"
         )
     if wrong := [size for size in preferred if not 1 <= size <= chosen]:
         raise UserError(f"--preferred={wrong[0]} is not within 1 to {chosen}, the largest batch")
-    return Batching(chosen, tuple(preferred), delay_us)
+    return Batching(chosen, tuple(preferred), DEFAULT_DELAY_US if delay_us is None else delay_us)
+
+
+def count_of(flag: str, least: int, most: int) -> Callable[[str], int]:
+    """Reads the value of a flag, a whole number; UserError where it is none or out of range."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise UserError(f"{flag}={text} is no whole number from {least} to {most}")
+        return int(text)
+
+    return parse
 
 
 def config_text(served: Served) -> str:
@@ -133,7 +147,7 @@ def config_text(served: Served) -> str:
 
 
 def _limit(source: ModelFile | EngineFile) -> int | None:
-    """The largest batch, 0 for a fixed one, None for any.
+    """The largest batch up to which the model takes every one, 0 for a fixed one, None for any.
 
     Raises:
         UserError: an engine that does not take single images.
@@ -142,13 +156,16 @@ def _limit(source: ModelFile | EngineFile) -> int | None:
         return 0
     if isinstance(source, ModelFile):
         return None
-    least = min(profile.minimum[0] for profile in source.profiles)
-    if least > 1:
+    if source.least_batch > 1:
         raise UserError(
-            f"{source.path} takes no batch below {least}, and a server gets single images too; "
-            "build it with --minShapes of batch 1"
+            f"{source.path} takes no batch below {source.least_batch}, and a server gets single "
+            "images too; build it with --minShapes of batch 1"
         )
-    return max(profile.maximum[0] for profile in source.profiles)
+    reached = 0  # a batch in a gap between profiles would be run under the wrong one
+    for low, high in sorted((p.minimum[0], p.maximum[0]) for p in source.profiles):
+        if low <= reached + 1:
+            reached = max(reached, high)
+    return reached
 
 
 def _dims(served: Served, rank: int) -> list[int]:

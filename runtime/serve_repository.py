@@ -10,30 +10,43 @@ keeps the models it has; start.sh in it starts the server with what they need.
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from os import getpid
 from pathlib import Path
 
 from plugins import OP_TYPE
 from runtime.backends import EngineFile, ModelFile, is_engine
 from runtime.evaluate import MODEL_HELP
-from runtime.serve_config import KINDS, Served, choose_batching, config_text, folder_of
-from runtime.serve_start import START, find_libraries, write_start
+from runtime.serve_config import (
+    DEFAULT_DELAY_US,
+    KINDS,
+    MOST_DELAY_US,
+    Served,
+    choose_batching,
+    config_text,
+    count_of,
+    folder_of,
+)
+from runtime.serve_start import START, copy_libraries, find_libraries, write_start
 from segdata.cli import Parser, run
 from segdata.errors import UserError
 
 VERSION = "1"
-DEFAULT_DELAY_US = 2000
+SLOW_INT8 = (
+    "onnxruntime runs it slower than the FP32 file that it was made from: serve that one, or an "
+    "engine"
+)
 # Beyond these nothing is gained, and a slip of the finger would fill the memory.
-MOST_BATCH, MOST_INSTANCES, MOST_DELAY_US = 1024, 64, 10_000_000
+MOST_BATCH, MOST_INSTANCES = 1024, 64
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def write_repository(repository: Path, models: Sequence[Served]) -> str:
-    """Add the models to a repository; each appears whole or not at all.
+    """Add the models to a repository; all of them appear, or none.
 
     Returns:
         The options that tritonserver needs beside the repository.
@@ -51,9 +64,11 @@ def write_repository(repository: Path, models: Sequence[Served]) -> str:
             )
     libraries = _needed_libraries(models)
     repository.mkdir(parents=True, exist_ok=True)
-    for served in models:
-        _add(repository, served)
-    return write_start(repository, libraries)
+    with ExitStack() as stack:  # at its end all get their names, or none does
+        for served in models:
+            _fill(stack.enter_context(_new_folder(folder_of(repository, served))), served)
+        copy_libraries(repository, libraries)
+    return write_start(repository)
 
 
 def read_model(path: Path) -> ModelFile | EngineFile:
@@ -80,13 +95,12 @@ def model_name(path: Path) -> str:
     return path.name.removesuffix(path.suffix).replace(".", "_")
 
 
-def _add(repository: Path, served: Served) -> None:
-    with _new_folder(folder_of(repository, served)) as folder:
-        (folder / "config.pbtxt").write_text(config_text(served), encoding="utf-8")
-        names = "".join(f"{name}\n" for name in served.source.card.classes)
-        (folder / "labels.txt").write_text(names, encoding="utf-8")
-        (folder / VERSION).mkdir()
-        shutil.copyfile(served.source.path, folder / VERSION / served.file_name)
+def _fill(folder: Path, served: Served) -> None:
+    (folder / "config.pbtxt").write_text(config_text(served), encoding="utf-8")
+    names = "".join(f"{name}\n" for name in served.source.card.classes)
+    (folder / "labels.txt").write_text(names, encoding="utf-8")
+    (folder / VERSION).mkdir()
+    shutil.copyfile(served.source.path, folder / VERSION / served.file_name)
 
 
 @contextmanager
@@ -164,8 +178,10 @@ def _report(repository: Path, models: Sequence[Served], options: str) -> None:
         if isinstance(served.source, EngineFile):
             kind = "or later" if served.source.version_compatible else "exactly"
             print(f"  needs a Triton with TensorRT {served.source.version} {kind}")
-    command = f"tritonserver --model-repository={repository} {options}".strip()
-    print(f"start: {repository / START}, that is\n  {command}")
+        elif served.source.card.precision == "int8":
+            print(f"  {SLOW_INT8}")
+    command = f"tritonserver {shlex.quote(f'--model-repository={repository}')} {options}".strip()
+    print(f"start: {shlex.quote(str(repository / START))}, that is\n  {command}")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -177,14 +193,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="REPO")
     parser.add_argument("--name", help="of the one model; by default from its file name")
-    parser.add_argument("--max-batch", type=_count("--max-batch", 1, MOST_BATCH), help="default 8")
-    parser.add_argument("--instances", type=_count("--instances", 1, MOST_INSTANCES), default=1)
+    parser.add_argument(
+        "--max-batch", type=count_of("--max-batch", 1, MOST_BATCH), help="default 8"
+    )
+    parser.add_argument("--instances", type=count_of("--instances", 1, MOST_INSTANCES), default=1)
     parser.add_argument("--kind", choices=KINDS, help="default: cpu for ONNX, gpu for engines")
     parser.add_argument("--preferred", metavar="4,8", help="batch sizes to wait for")
     parser.add_argument(
         "--delay-us",
-        type=_count("--delay-us", 0, MOST_DELAY_US),
-        default=DEFAULT_DELAY_US,
+        type=count_of("--delay-us", 0, MOST_DELAY_US),
         help=f"how long a request may wait for others; default {DEFAULT_DELAY_US}",
     )
     args = parser.parse_args(argv)
@@ -192,15 +209,6 @@ def main(argv: list[str] | None = None) -> None:
     models = [_served(path, name, args) for path, name in zip(args.models, names, strict=True)]
     options = write_repository(args.out, models)
     _report(args.out, models, options)
-
-
-def _count(flag: str, least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) <= most:
-            raise UserError(f"{flag}={text} is no whole number from {least} to {most}")
-        return int(text)
-
-    return parse
 
 
 if __name__ == "__main__":

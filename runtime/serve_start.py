@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,22 +48,27 @@ def find_libraries(engine: Path) -> list[Path]:
     return [library, registrar]
 
 
-def write_start(repository: Path, libraries: Sequence[Path]) -> str:
-    """Copy the libraries into the repository and write start.sh for all of its models.
-
-    Returns:
-        The options of tritonserver beside the repository, such as
-        `--backend-config=tensorrt,plugins=REPO/libemca_triton.so`.
-    """
+def copy_libraries(repository: Path, libraries: Sequence[Path]) -> None:
+    """Put what `find_libraries` found into the repository."""
     for library in libraries:
         with atomic_path(repository / library.name) as temporary:
             shutil.copyfile(library, temporary)
+
+
+def write_start(repository: Path) -> str:
+    """Write start.sh for all models of the repository.
+
+    Returns:
+        The options of tritonserver beside the repository, such as
+        `--backend-config=tensorrt,plugins=REPO/libemca_triton.so`, as a shell takes them.
+    """
     options = _options(repository)
     with atomic_path(repository / START) as temporary:
         text = SCRIPT.format(options="".join(f" \\\n    {option}" for option in options))
         temporary.write_text(text, encoding="utf-8")
         temporary.chmod(0o755)
-    return " ".join(options).replace("$here", str(repository)).replace('"', "")
+    told = (option.replace("$here", str(repository)).replace('"', "") for option in options)
+    return shlex.join(told)
 
 
 def _options(repository: Path) -> list[str]:

@@ -44,7 +44,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     results.write_all(folder)
     gallery = Gallery([panel("a.png"), panel("b.png", 30)], [0, 1], [("differ", (9, 9, 9))])
-    text = page(find(folder), {"": gallery}, title="T", command="python -m runtime.report d")
+    text = page(
+        find(folder),
+        {folder / "bench.json": gallery},
+        title="T",
+        command="python -m runtime.report d",
+    )
     certificate = certify_html.page(
         results.certificate(),
         palette=[(0, 0, 99)] * 3,

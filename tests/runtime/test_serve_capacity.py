@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from runtime.serve_capacity import Speed, main, need, read_speeds
+from runtime.serve_capacity import Speed, main, need, read_bench
 
 FAST = Speed("INT8", 100.0, 10.0, 12.0, 1)
 
@@ -39,9 +39,16 @@ def test_the_estimate_is_near_a_simulated_queue():
     assert simulated * 0.9 < found.p99_ms < simulated * 1.5
 
 
-def test_a_batch_has_to_fill():
+def test_a_batch_has_to_fill_as_long_as_the_server_lets_it():
     whole = Speed("FP16", 100.0, 80.0, 90.0, 8)
-    assert need(whole, 70, headroom=0.7, latency_ms=None).p99_ms > 90 + 7 * 1000 / 70
+    found = {
+        delay: need(whole, 10, headroom=0.7, latency_ms=None, delay_ms=delay).p99_ms
+        for delay in (0, 2, 1e6)
+    }
+    assert found[2] == pytest.approx(found[0] + 2)
+    assert found[1e6] == pytest.approx(found[0] + 700)
+    # Waiting for it is no reason that more instances are of no use.
+    assert need(whole, 200, headroom=0.7, latency_ms=150).instances > 3
 
 
 def row(name="FP32", fps=50.0, median=20.0, p99=25.0, **more):
@@ -52,17 +59,32 @@ def row(name="FP32", fps=50.0, median=20.0, p99=25.0, **more):
 def bench(tmp_path):
     """`bench(*rows)` -> a bench file."""
 
-    def write(*rows):
+    def write(*rows, **more):
         path = tmp_path / "bench.json"
-        path.write_text(json.dumps({"rows": rows}))
+        path.write_text(json.dumps({"backend": "tensorrt", "rows": rows, **more}))
         return path
 
     return write
 
 
-def test_batches_are_read_or_worked_out(bench):
-    path = bench(row(), row(fps=400.0), row(batch=2, streams=2))
-    assert [speed.batch for speed in read_speeds(path)] == [1, 8, 2]
+def test_batches_are_read(bench):
+    path = bench(row(), row(fps=400.0), row(batch=2, streams=2))  # several streams, no batch
+    assert [speed.batch for speed in read_bench(path).speeds] == [1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, "Measured on tensorrt."),
+        ({"backend": "openvino"}, "Measured on openvino, which Triton does not run: bench eng"),
+        ({"data_transfers": False}, "run it again with --includeDataTransfers."),
+    ],
+)
+def test_what_the_bench_has_to_do_with_a_server_is_said(bench, capsys, more, said):
+    main([str(bench(row(), **more)), "--fps=10"])
+    text = capsys.readouterr().out
+    assert said in text
+    assert ("--includeDataTransfers" in text) == ("data_transfers" in more)
 
 
 def test_table_and_verdict(bench, capsys):
@@ -95,7 +117,9 @@ def test_bad_input_is_one_line(bench, failing, tmp_path):
     assert "--headroom=1 leaves no time" in failing(main, good, "--fps=1", "--headroom=1")
     assert "need 28571429 FP32 instances" in failing(main, good, "--fps=1e9")
     assert "gone.json: cannot be read" in failing(main, tmp_path / "gone.json", "--fps=1")
-    for rows in ([row(fps=0)], [row(p99=math.nan)], [{"format": "FP32"}], ["x"]):
+    assert "--delay-us=-1 is no whole number" in failing(main, good, "--fps=1", "--delay-us=-1")
+    wrong = ([row(batch=-3)], [row(miou="q")])
+    for rows in (*wrong, [row(fps=0)], [row(p99=math.nan)], [{"format": "FP32"}], ["x"]):
         assert "is no result of runtime/bench.py" in failing(main, bench(*rows), "--fps=1")
     assert "has no rows" in failing(main, bench(), "--fps=1")
     for content in b"[]", b"\xff" * 9999:

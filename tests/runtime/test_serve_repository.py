@@ -148,6 +148,8 @@ def test_bad_input_is_one_line_and_leaves_the_repository_alone(toys, failing, mo
     assert "gives scores, not labels" in failing(main, scores, *out)
     fixed = failing(main, model, *out, "--name=b", "--max-batch=4")
     assert "has a fixed batch of 1; export with --dynamic-batch" in fixed
+    fixed = failing(main, model, *out, "--name=b", "--delay-us=5000")
+    assert "--delay-us: " in fixed
     wide = toys.model("wide.onnx", batch="N")
     assert "--max-batch=0 is no whole number" in failing(main, wide, *out, "--max-batch=0")
     assert "--preferred=16 is not within 1 to 8" in failing(main, wide, *out, "--preferred=4,16")
@@ -176,15 +178,27 @@ def test_bad_input_is_one_line_and_leaves_the_repository_alone(toys, failing, mo
     assert {path: path.read_bytes() for path in repo.rglob("*") if path.is_file()} == before
 
 
-def test_a_model_that_cannot_be_copied_leaves_nothing(toys, monkeypatch):
+def test_models_of_which_one_cannot_be_copied_leave_nothing(toys, monkeypatch):
     def full(source, target):
         target.write_bytes(b"half")
-        raise OSError(28, "No space left on device", str(target))
+        if "n" in target.parts:
+            raise OSError(28, "No space left on device", str(target))
 
     monkeypatch.setattr(serve_repository.shutil, "copyfile", full)
     repo = toys.folder / "repo"
-    served = Served("m", ModelFile.read(toys.model()), Batching(0), 1, "cpu")
+    model = ModelFile.read(toys.model())
+    served = [Served(name, model, Batching(0), 1, "cpu") for name in ("m", "n")]
     with pytest.raises(OSError, match="No space") as error:
-        write_repository(repo, [served])
-    assert error.value.filename == str(repo / "m")
+        write_repository(repo, served)
+    assert error.value.filename == str(repo / "n")
     assert list(repo.iterdir()) == []
+
+
+def test_an_engine_takes_no_batches_in_a_gap_of_its_profiles(toys, failing):
+    profiles = (profile(8, 8, 8), profile(1, 1, 2), profile(3, 3, 4))
+    engine = write_engine(toys.folder, profiles=profiles).path
+    repo = toys.folder / "repo"
+    main([str(engine), "-o", str(repo)])
+    assert read_config(repo / "model").max_batch_size == 4
+    said = failing(main, engine, "-o", repo, "--name=b", "--max-batch=8")
+    assert "take batches of 1 to 4" in said

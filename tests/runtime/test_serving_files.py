@@ -83,7 +83,7 @@ def test_the_models_are_copied_to_where_the_server_starts(manifests, models):
     assert set(mounted(writer["spec"])) == set(mounted(server)) == {claim["metadata"]["name"]}
     assert target == f"{writer['metadata']['name']}:{mounted(writer['spec'])['emca-models']}"
     start = f"{mounted(server)['emca-models']}/repo/{START}"  # kubectl cp keeps the folder's name
-    assert server["containers"][0]["command"] == [start]
+    assert server["containers"][0]["args"][0] == start
     user = {key: server["securityContext"][key] for key in ("runAsUser", "fsGroup")}
     assert user == {key: writer["spec"]["securityContext"][key] for key in user}
 
