@@ -48,12 +48,18 @@ class Browser:
         self._post("url", {"url": page.resolve().as_uri()})
 
     def box(self, selector: str, *, scroll: bool = True) -> dict[str, float]:
-        """Where the first element of a selector is in the window, which scrolls to it before."""
-        found: dict[str, float] = self.js(
-            "const one = document.querySelector(arguments[0]);"
-            "if (arguments[1]) one.scrollIntoView({ block: 'center', behavior: 'instant' });"
-            "return one.getBoundingClientRect().toJSON()",
-            *(selector, scroll),
+        """Where the first element of a selector is in the window, which scrolls to it before.
+
+        Pages hear of the scrolling with the next frame: two frames are waited for.
+        """
+        script = (
+            "const [selector, scroll, done] = arguments, one = document.querySelector(selector);"
+            "if (scroll) one.scrollIntoView({ block: 'center', behavior: 'instant' });"
+            "const tell = () => done(one.getBoundingClientRect().toJSON());"
+            "requestAnimationFrame(() => requestAnimationFrame(tell))"
+        )
+        found: dict[str, float] = self._post(
+            "execute/async", {"script": script, "args": [selector, scroll]}
         )
         return found
 
