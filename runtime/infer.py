@@ -128,9 +128,10 @@ def _label(
     segmenter: Segmenter, sources: Sources, args: Namespace, window: Window | None
 ) -> list[str]:
     """Label all sources; what is wrong with those that could not be, or not whole."""
-    troubles: list[str] = []
+    troubles = list(sources.troubles)
     if sources.images:
-        done, troubles = label_images(segmenter, sources.images, args.out, window)
+        done, found = label_images(segmenter, sources.images, args.out, window)
+        troubles += found
         what = "image" if done == 1 else "images"
         if done:
             where = f"{args.out}/*{LABELS}, *{OVERLAY}"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.infer_sources import LABELS, OVERLAY, output_names
-from runtime.pipeline import Ahead, Behind
+from runtime.pipeline import DEPTH, Ahead, Behind
 from runtime.segmenter import Segmenter
 from runtime.video_sink import Window
 from segdata.cli import progress
@@ -21,6 +21,8 @@ from segdata.files import atomic_path
 from segdata.preprocess import read_image
 
 Pixels = NDArray[np.uint8]
+
+MOST_JPEG = 65_500  # pixels of a side, in libjpeg
 
 
 def label_images(
@@ -44,7 +46,8 @@ def label_images(
         write_image(out / f"{name}{LABELS}", labels)
         write_image(out / f"{name}{OVERLAY}", picture)
 
-    with Ahead(_read(images)) as pixels, Behind(write) as writer:
+    depth = max(DEPTH, segmenter.streams)  # else some streams would have nothing to do
+    with Ahead(_read(images)) as pixels, Behind(write, depth=depth) as writer:
         items = zip(progress(pixels, desc="labelling", total=len(images)), names, strict=True)
         for image, name in items:
             if isinstance(image, UserError):
@@ -61,10 +64,18 @@ def label_images(
 
 
 def write_image(path: Path, image: Pixels) -> None:
-    """Write RGB [H,W,3] or one channel [H,W] in the format of the suffix, whole or not at all."""
-    suffix = path.suffix
+    """Write RGB [H,W,3] or one channel [H,W] in the format of the suffix, whole or not at all.
+
+    What is too large for a JPEG is scaled down.
+    """
     pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
-    data = cv2.imencode(suffix, pixels)[1]
+    if path.suffix == ".jpg" and (scale := MOST_JPEG / max(pixels.shape[:2])) < 1:
+        size = tuple(max(1, int(scale * side)) for side in pixels.shape[1::-1])
+        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    is_encoded, data = cv2.imencode(path.suffix, pixels)
+    if not is_encoded:
+        height, width = pixels.shape[:2]
+        raise UserError(f"{path}: OpenCV cannot write an image of {width}x{height}; use --tile")
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.tobytes())
 

@@ -24,14 +24,16 @@ class Sources:
     Attributes:
         images, videos: files.
         live: indices and devices of cameras, addresses of streams.
+        troubles: folders that cannot be read, a line each.
     """
 
     images: list[Path] = field(default_factory=list)
     videos: list[Path] = field(default_factory=list)
     live: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.images) + len(self.videos) + len(self.live)
+        return len(self.images) + len(self.videos) + len(self.live) + len(self.troubles)
 
 
 def find_sources(words: Iterable[str]) -> Sources:
@@ -54,8 +56,9 @@ def find_sources(words: Iterable[str]) -> Sources:
             if word not in found.live:
                 found.live.append(word)
             continue
-        files = list(_expand(word))
-        if not files:
+        known = len(found.troubles)
+        files = list(_expand(word, found.troubles))
+        if not files and len(found.troubles) == known:
             raise _nothing(word)
         for file in files:
             if file.resolve() not in seen:
@@ -81,10 +84,10 @@ def unused(name: str, taken: Container[str]) -> str:
     return free
 
 
-def _expand(word: str) -> Iterator[Path]:
+def _expand(word: str, troubles: list[str]) -> Iterator[Path]:
     path = Path(word).expanduser()
     if path.is_dir():
-        files = (file for file in _below(path) if _is_image(file) or _is_video(file))
+        files = (file for file in _below(path, troubles) if _is_image(file) or _is_video(file))
         yield from sorted(file for file in files if not _is_output(file) and not _is_code(file))
     elif path.exists():
         yield path
@@ -94,13 +97,19 @@ def _expand(word: str) -> Iterator[Path]:
         yield from (file for file in files if file.is_file() and not _is_output(file))
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    """Files of the folder and those in it, but for hidden ones."""
+def _below(folder: Path, troubles: list[str]) -> Iterator[Path]:
+    """Files of the folder and those in it, linked ones too, but for hidden ones."""
 
-    def fail(error: OSError) -> None:
-        raise UserError(f"{error.filename}: {error.strerror}; check the permissions")
+    def note(error: OSError) -> None:
+        troubles.append(f"{error.filename}: {error.strerror}; check the permissions")
 
-    for root, folders, names in os.walk(folder, onerror=fail):
+    seen: set[tuple[int, int]] = set()  # a link may lead to where it stands
+    for root, folders, names in os.walk(folder, onerror=note, followlinks=True):
+        status = os.stat(root)  # noqa: PTH116
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(root, name) for name in names if not name.startswith("."))
 
@@ -117,8 +126,11 @@ def _is_code(file: Path) -> bool:
     """Whether a `.ts` is none of MPEG, whose packets of 188 bytes each begin with a G."""
     if file.suffix.lower() != ".ts":
         return False
-    with file.open("rb") as opened:
-        return opened.read(189)[::188] != b"GG"
+    try:
+        with file.open("rb") as opened:
+            return opened.read(189)[::188] != b"GG"
+    except OSError:
+        return False  # whoever opens it says why it cannot be read
 
 
 def _is_output(file: Path) -> bool:

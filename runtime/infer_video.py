@@ -13,8 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from runtime.infer_images import write_image
 from runtime.infer_sources import LABEL_FOLDER, VIDEO_OVERLAY
-from runtime.pipeline import Ahead, Behind
+from runtime.pipeline import DEPTH, Ahead, Behind, to_the_end
 from runtime.segmenter import Segmenter
 from runtime.video_sink import VideoWriter, Window, video_file
 from runtime.video_source import Frame, Source
@@ -79,12 +80,13 @@ def label_video(
                 folder = labels if source.live else stack.enter_context(_label_folder(labels))
             writer = stack.enter_context(video_file(path, source.fps, keep=source.live))
             sink = _Sink(writer, segmenter, source, folder)
-            stack.enter_context(_timer(options.duration if source.live else None, source.stop))
             # Fitting and restoring belong to the threads beside inference, which is the slowest.
             fitted = ((frame, segmenter.fit(frame.image)) for frame in source.frames())
             frames = stack.enter_context(Ahead(fitted, newest=source.live))
+            stack.enter_context(_timer(options.duration if source.live else None, frames.end))
             stack.callback(source.stop)
-            behind = stack.enter_context(Behind(sink.write))
+            depth = max(DEPTH, segmenter.streams)  # else some streams would have nothing to do
+            behind = stack.enter_context(Behind(sink.write, depth=depth))
             total = min(filter(None, (source.count, options.max_frames)), default=None)
             wanted = _limited(frames, options)
             for frame, image in progress(wanted, desc=source.title, total=total):
@@ -197,14 +199,34 @@ def _label_folder(path: Path) -> Iterator[Path]:
     """A folder whose label maps are at `path` when the block ends well, instead of earlier ones."""
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is no folder; remove it, or give another folder with -o")
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    temporary, before = (
+        path.with_name(f".{path.stem}.{os.getpid()}.{what}{path.suffix}")
+        for what in ("part", "part-before")
+    )
     try:
         yield temporary
-        path.mkdir(exist_ok=True)
-        for file in path.glob(f"*{LABEL_SUFFIX}"):
-            if file.stem.isdecimal():
-                file.unlink()
-        for file in temporary.iterdir():
-            file.replace(path / file.name)
+        with suppress(FileNotFoundError):
+            path.rename(before)
+        temporary.rename(path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        to_the_end(partial(_clear, temporary, before, path))
+
+
+def _clear(temporary: Path, before: Path, path: Path) -> None:
+    """Put the folder of an earlier run back where no new one came, and remove what is left.
+
+    Files that are no label maps are kept from it anyway.
+    """
+    if before.exists():
+        _put_back(before, path)
+    for folder in (temporary, before):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_back(before: Path, path: Path) -> None:
+    if not path.exists():
+        before.rename(path)
+        return
+    for file in before.iterdir():
+        if not (file.suffix == LABEL_SUFFIX and file.stem.isdecimal()):
+            file.rename(path / file.name)

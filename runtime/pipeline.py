@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -23,6 +23,19 @@ DEPTH = 2
 # What a thread that waits for a camera or a connection may take to notice the end. Beyond that it
 # is left behind; as a daemon it does not keep the process.
 GRACE_S = 3.0
+
+
+def to_the_end(work: Callable[[], object]) -> None:
+    """Do what may be begun anew, and once more where a signal interrupts it.
+
+    To wait for a thread `Thread.join` does not do: once interrupted it takes the thread for ended
+    (Python 3.11, bpo-45274).
+    """
+    try:
+        work()
+    except BaseException:
+        work()
+        raise
 
 
 class _Channel(Generic[T]):
@@ -89,8 +102,8 @@ class Ahead(Generic[T]):
         self._items = items
         self._channel: _Channel[T] = _Channel(depth, newest)
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._done = threading.Event()
+        threading.Thread(target=self._run, daemon=True).start()
 
     @property
     def dropped(self) -> int:
@@ -107,12 +120,16 @@ class Ahead(Generic[T]):
                 raise self._error from None
             raise
 
+    def end(self) -> None:
+        """Let the iteration end, even where the thread is stuck; may be called from any thread."""
+        self._channel.end(discard=True)
+
     def __enter__(self) -> Ahead[T]:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._channel.end(discard=True)
-        self._thread.join(GRACE_S)
+        self.end()
+        to_the_end(lambda: self._done.wait(GRACE_S))
 
     def _run(self) -> None:
         try:
@@ -123,6 +140,7 @@ class Ahead(Generic[T]):
             self._error = error
         finally:
             self._channel.end()
+            self._done.set()
 
 
 class Lanes(Generic[T, R]):
@@ -133,12 +151,16 @@ class Lanes(Generic[T, R]):
         for use in uses:
             self._free.put(use)
         self._pool = ThreadPoolExecutor(len(uses)) if len(uses) > 1 else None
+        self._results: set[Future[R]] = set()  # those to come
 
     def submit(self, item: T) -> Future[R]:
         """Wait for a free function and give it the item; its result, or what it raised, to come."""
         use = self._free.get()
         if self._pool:
-            return self._pool.submit(self._run, use, item)
+            result = self._pool.submit(self._run, use, item)
+            self._results.add(result)
+            result.add_done_callback(self._results.discard)
+            return result
         done: Future[R] = Future()
         try:
             done.set_result(self._run(use, item))
@@ -151,7 +173,10 @@ class Lanes(Generic[T, R]):
 
     def __exit__(self, *_: object) -> None:
         if self._pool:
-            self._pool.shutdown()
+            try:
+                to_the_end(lambda: wait(list(self._results)))
+            finally:
+                self._pool.shutdown()
 
     def _run(self, use: Callable[[T], R], item: T) -> R:
         try:
@@ -163,7 +188,8 @@ class Lanes(Generic[T, R]):
 class Behind(Generic[T]):
     """Hands items to `use` in a thread of its own; at the end of the block all are used.
 
-    When the block fails, those that were put are used nevertheless.
+    When the block fails, those that were put are used nevertheless. A signal while they are being
+    used ends that: the item at work is finished, the others are dropped.
     """
 
     def __init__(self, use: Callable[[T], None], *, depth: int = DEPTH) -> None:
@@ -171,8 +197,8 @@ class Behind(Generic[T]):
         self._use = use
         self._channel: _Channel[T] = _Channel(depth)
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._done = threading.Event()
+        threading.Thread(target=self._run, daemon=True).start()
 
     def put(self, item: T) -> None:
         """Wait for room; raises what `use` raised for an earlier item."""
@@ -184,7 +210,12 @@ class Behind(Generic[T]):
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._channel.end()
-        self._thread.join()
+        try:
+            self._done.wait()
+        except BaseException:
+            self._channel.end(discard=True)
+            self._done.wait()
+            raise
         if self._error and error is None:
             raise self._error
 
@@ -199,3 +230,5 @@ class Behind(Generic[T]):
         except BaseException as error:  # raised again where the items come from
             self._error = error
             self._channel.end(discard=True)
+        finally:
+            self._done.set()

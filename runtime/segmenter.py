@@ -35,6 +35,7 @@ class Segmenter:
         palette: one RGB colour per class, 0..255.
         input_size: (H, W) that the network takes; images are fitted to it, labels fitted back.
         backend: name of what runs the model, as `--backend` spells it.
+        streams: images that `submit` labels at once.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Segmenter:
         card, shape = backends[0].card, backends[0].input_shape
         self.classes, self.palette = card.classes, card.palette
         self.input_size = (shape[1], shape[2])
-        self.backend = backends[0].name
+        self.backend, self.streams = backends[0].name, len(backends)
         self._is_closed = False
 
     def __call__(self, image: NDArray[np.uint8] | str | Path) -> NDArray[np.uint8]:

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.video_source import check_name
 from segdata.errors import UserError
 from segdata.files import atomic_path
 
@@ -53,10 +54,12 @@ class VideoWriter:
         check_space(self._path.parent)
         pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         with self._lock:
+            if self._closed:
+                return
             writer = self._writer or self._open((image.shape[1], image.shape[0]))
             if (image.shape[1], image.shape[0]) != self._size:
                 pixels = cv2.resize(pixels, self._size, interpolation=cv2.INTER_AREA)
-            for _ in range(0 if self._closed else times):
+            for _ in range(times):
                 writer.write(pixels)
                 self.frames += 1
 
@@ -97,6 +100,7 @@ def video_file(path: Path, fps: float, *, keep: bool) -> Iterator[VideoWriter]:
     Raises:
         UserError: not all that was written arrived on the disk; then nothing is at `path`.
     """
+    check_name(path)
     failure: BaseException | None = None
     with atomic_path(path) as temporary:
         temporary.touch()  # tells better than OpenCV why nothing can be written there

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.video_container import movie_seconds
 from segdata.errors import UserError
 
 VIDEO_SUFFIXES = (
@@ -29,6 +30,8 @@ MOST_FPS = 240.0  # more than that is a clock rate, not a frame rate
 SLACK_S = 0.25
 # Reading on passes most damage; after so many frames in vain seek, in steps that double.
 PATIENCE = 32
+# A video has one frame rate when so many frames come within so much of a frame's time.
+STEADY, IRREGULAR = 0.8, 0.25
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,16 @@ class VideoFile:
                 raise UserError(f"{path}: no such file; check the path")
             if not os.access(path, os.R_OK):
                 raise UserError(f"{path}: Permission denied; check the permissions")
+            check_name(path)
             capture = cv2.VideoCapture(str(Path(path).absolute()), cv2.CAP_FFMPEG)
         if isinstance(path, Path):
             self.name = path.stem
         self._capture = capture
         self.fps = frame_rate(capture)
         self.count = frame_count(capture)
+        seconds = movie_seconds(path) if isinstance(path, Path) else None
+        if self.count and seconds:  # of a film that was trimmed frames stand in the file unseen
+            self.count = min(self.count, round(seconds * self.fps))
         self.damaged = 0
         self._stopped = False
         self._frames = self._read()
@@ -117,7 +124,8 @@ class VideoFile:
     @property
     def trouble(self) -> str:
         """See `Source`."""
-        return f"{self.title}: {self.damaged} frames are damaged or missing" if self.damaged else ""
+        what = "frame is" if self.damaged == 1 else "frames are"
+        return f"{self.title}: {self.damaged} {what} damaged or missing" if self.damaged else ""
 
     def stop(self) -> None:
         """See `Source.stop`."""
@@ -129,18 +137,17 @@ class VideoFile:
         yield from self._frames
 
     def _read(self) -> Iterator[Frame]:
-        position = found = lost = gaps = 0
-        due = 0.0  # seconds at which the next frame should show
+        position = lost = 0
+        shown = _Shown(self.fps)
         while not self._stopped:
             whole, image = self._capture.read()
             if whole:
                 self.damaged, lost = self.damaged + lost, 0
-                yield Frame(to_rgb(image), position, position / self.fps)
-                position, found = position + 1, found + 1
                 stamp = max(self._capture.get(cv2.CAP_PROP_POS_MSEC), 0) / 1000
-                gaps += max(0, round((stamp - due) * self.fps)) if found > 1 else 0
-                due = stamp + 1 / self.fps
-            elif self._left(due + lost / self.fps) < SLACK_S:
+                shown.add(stamp)
+                yield Frame(to_rgb(image), position, stamp or position / self.fps)
+                position += 1
+            elif self._is_over(shown.due, lost):
                 break
             else:
                 step = 1 if lost < PATIENCE else lost
@@ -148,25 +155,73 @@ class VideoFile:
                 if step > 1:
                     self._capture.set(cv2.CAP_PROP_POS_FRAMES, position)
         self._capture.release()
-        if not self._stopped and self.count:
-            self._settle(found, gaps, self._left(due))
+        if not self._stopped:
+            self._settle(shown)
 
-    def _settle(self, found: int, gaps: int, left: float) -> None:
+    def _is_over(self, due: float, lost: int) -> bool:
+        """Whether the frame that should show at `due`, and was not there, is behind the last."""
+        if self.count is None:
+            return lost >= PATIENCE
+        return self._left(due + lost / self.fps) < SLACK_S
+
+    def _settle(self, shown: _Shown) -> None:
         """Count what the decoder passed over by itself.
 
         Neither the number of frames in the header nor gaps in time alone prove damage: the one may
         be an estimate, the others belong to videos of varying frame rate.
         """
-        missing = gaps + (round(left * self.fps) if left >= SLACK_S else 0)
-        self.damaged = max(self.damaged, min(missing, (self.count or 0) - found))
+        left = self._left(shown.due)
+        missing = shown.missing + (round(left * self.fps) if left >= SLACK_S else 0)
+        most = missing if self.count is None else self.count - shown.count
+        self.damaged = max(self.damaged, min(missing, most))
 
     def _left(self, seconds: float) -> float:
         """How much of the length in the header is left, in seconds."""
         return self.count / self.fps - seconds if self.count else 0.0
 
 
+@dataclass
+class _Shown:
+    """When frames of a video showed.
+
+    Attributes:
+        fps: frames per second that it states.
+        count: frames so far.
+        due: seconds at which the next one should show.
+    """
+
+    fps: float
+    count: int = 0
+    due: float = 0.0
+    _start: float = 0.0
+    _regular: int = 0
+
+    def add(self, stamp: float) -> None:
+        """A frame that shows at this second."""
+        if not self.count:
+            self._start = stamp
+        self._regular += abs(stamp - self.due) * self.fps < IRREGULAR
+        self.count, self.due = self.count + 1, stamp + 1 / self.fps
+
+    @property
+    def missing(self) -> int:
+        """Frames that should have shown in between; 0 of a video of varying frame rate."""
+        if self._regular < STEADY * self.count:
+            return 0
+        return max(0, round((self.due - self._start) * self.fps) - self.count)
+
+
+def check_name(path: Path | str) -> None:
+    """UserError for a name that is no UTF-8: OpenCV ends the process that opens a video of it."""
+    try:
+        os.fsencode(path).decode("utf-8")
+    except UnicodeDecodeError:
+        shown = os.fsencode(path).decode("utf-8", "replace")
+        raise UserError(f"{shown}: its name is no UTF-8; rename it") from None
+
+
 def to_rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """OpenCV's BGR as RGB, in the same memory."""
+    """OpenCV's BGR as RGB."""
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 

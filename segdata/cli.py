@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,6 +24,7 @@ T = TypeVar("T")
 USER_ERROR_EXIT = 2
 INTERRUPTED_EXIT = 130
 UNREAD_EXIT = 141  # as a shell reports SIGPIPE
+PATIENCE_S = 5.0
 REMEDIES = {  # for what the system refuses
     errno.ENOENT: "check the path",
     errno.ENOSPC: "make room, or give another folder",
@@ -117,10 +119,21 @@ def run(main: Callable[[list[str] | None], int | None], argv: list[str] | None =
 
 @contextmanager
 def _signals_as_exits() -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP end the block as exceptions do, unless they are ignored."""
-    arrived: list[BaseException] = []
+    """Let SIGINT, SIGTERM and SIGHUP end the block as exceptions do, unless they are ignored.
 
-    def end(number: int, frame: FrameType | None) -> NoReturn:
+    A second signal changes nothing, so that nothing half-written stays; after some seconds it ends
+    the process at once.
+    """
+    arrived: list[BaseException] = []
+    patience = 0.0  # until then what is unfinished may still be being removed
+
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal patience
+        if arrived:
+            if time.monotonic() > patience:
+                os._exit(128 + number)
+            return
+        patience = time.monotonic() + PATIENCE_S
         interrupt = number == signal.SIGINT
         arrived.append(KeyboardInterrupt() if interrupt else SystemExit(128 + number))
         raise arrived[-1]

@@ -8,8 +8,8 @@ remains (uint8 to float, `MEAN` and `STD`) is part of the exported graph itself.
 
 from __future__ import annotations
 
+import re
 import zlib
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -26,7 +26,9 @@ MEAN: tuple[float, float, float] = (123.675, 116.28, 103.53)
 STD: tuple[float, float, float] = (58.395, 57.12, 57.375)
 PADDING = tuple(round(value) for value in MEAN)
 
-_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
+_JPEG_START, _JPEG_END = b"\xff\xd8\xff", 0xD9
+# Within pixels FF stands before 00 or a restart marker, and may be repeated before any marker.
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 
 
@@ -107,8 +109,14 @@ def _decode(path: Path, flags: int) -> Bytes:
         raise UserError(f"{path}: {error.strerror}; give an image file that can be read") from None
     decoded = None
     if data and _is_whole(data):
-        with suppress(cv2.error):  # what it throws at absurd sizes, among others
+        try:
             decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        except cv2.error as error:
+            if "CV_IO_MAX_IMAGE" in str(error):
+                raise UserError(
+                    f"{path}: its head says that it has more pixels than OpenCV takes (2^30); cut "
+                    "it into parts, or set OPENCV_IO_MAX_IMAGE_PIXELS, if it is not damaged"
+                ) from None
     if decoded is None:
         raise UserError(f"{path}: not a readable image, or damaged; replace or remove it")
     return np.asarray(decoded)
@@ -117,10 +125,22 @@ def _decode(path: Path, flags: int) -> Bytes:
 def _is_whole(data: bytes) -> bool:
     """Decoders fill what is missing with grey and go on; only the bytes tell."""
     if data.startswith(_JPEG_START):
-        return data.rfind(_JPEG_END) > data.rfind(_JPEG_SCAN)
+        return _jpeg_is_whole(data)
     if data.startswith(_PNG_START):
         return _png_is_whole(data)
     return True
+
+
+def _jpeg_is_whole(data: bytes) -> bool:
+    """Whether the end is reached from segment to segment; phones append films behind it."""
+    at = 2
+    while found := _JPEG_MARKER.search(data, at):
+        if data[found.start() + 1] == _JPEG_END:
+            return True
+        # A marker, the length of its segment and, behind a start of scan, pixels up to the next.
+        at = found.start() + 2
+        at += int.from_bytes(data[at : at + 2], "big")
+    return False
 
 
 def _png_is_whole(data: bytes) -> bool:

@@ -41,11 +41,32 @@ def test_results_of_an_earlier_run_are_no_input(tree):
     assert len(find_sources(["a"])) == 4
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_may_not_be_read_is_named(tree):
-    Path("a/b").chmod(0)
-    with pytest.raises(UserError, match=r"a/b: Permission denied; check the permissions"):
-        find_sources(["a"])
+def test_a_folder_that_may_not_be_read_is_named_and_the_others_are_searched(tree, monkeypatch):
+    scandir = os.scandir  # root may read everything
+
+    def refuse(path):
+        if Path(path).name == "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = find_sources(["a"])
+    assert found.troubles == ["a/b: Permission denied; check the permissions"]
+    assert [path.name for path in found.images] == ["1.png", "3.png"]
+    assert len(found) == 4
+    assert find_sources(["a/b"]).troubles == found.troubles
+
+
+def test_linked_folders_are_searched_once(tree):
+    Path("linked").mkdir()
+    Path("linked/far").symlink_to(tree / "a")
+    Path("linked/again").symlink_to(tree / "linked")
+    Path("linked/gone.ts").symlink_to(tree / "gone")
+    found = find_sources(["linked"])
+    assert [path.as_posix() for path in found.images] == [
+        *("linked/far/1.png", "linked/far/3.png", "linked/far/b/2.JPG")
+    ]
+    assert [path.name for path in found.videos] == ["v.mp4", "gone.ts"]
 
 
 def test_code_is_told_from_video(tree):

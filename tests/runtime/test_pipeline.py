@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 
@@ -104,6 +106,73 @@ def test_what_was_put_is_used_although_the_block_fails():
     with pytest.raises(KeyboardInterrupt):
         fail()
     assert used == [1]
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_signal_at_the_end_lets_the_item_at_work_be_finished_and_drops_the_others():
+    begun, used, free = threading.Event(), [], threading.Event()
+
+    def use(item):
+        begun.set()
+        free.wait(5)
+        used.append(item)
+
+    def signalled():
+        begun.wait(5)
+        time.sleep(0.2)  # the block is left by then
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+        free.set()
+
+    other = threading.Thread(target=signalled)
+
+    def put_all():
+        with Behind(use, depth=9) as behind:
+            for index in range(5):
+                behind.put(index)
+            other.start()
+
+    with pytest.raises(KeyboardInterrupt):
+        put_all()
+    assert used == [0]
+    other.join()
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_lanes_are_idle_when_their_block_is_left_although_a_signal_comes():
+    begun, ended = threading.Event(), []
+
+    def use(item):
+        begun.set()
+        time.sleep(0.2)
+        ended.append(item)
+
+    def signalled():
+        begun.wait(5)
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def submit():
+        with Lanes([use, use]) as lanes:
+            lanes.submit(0)
+            threading.Thread(target=signalled).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        submit()
+    assert ended == [0]
+
+
+def test_another_thread_may_end_what_a_stuck_maker_holds_up():
+    stuck = threading.Event()
+
+    def make():
+        yield 1
+        stuck.wait(5)
+
+    with Ahead(make()) as items:
+        threading.Timer(0.05, items.end).start()
+        assert list(items) in ([1], [])
+        stuck.set()
 
 
 @pytest.mark.parametrize("count", [1, 20])

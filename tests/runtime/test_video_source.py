@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import itertools
+import os
 
+import cv2
 import numpy as np
 import pytest
 from videos import damage, write_video
 
-from runtime.video_source import VideoFile
+from runtime.video_container import movie_seconds
+from runtime.video_source import VideoFile, _Shown
 from segdata.errors import UserError
 
 SIZE = (96, 128)
@@ -82,6 +85,57 @@ def test_a_file_that_was_cut_says_how_much_is_missing(tmp_path):
     count = len(list(video.frames()))
     assert 10 < count < 50
     assert video.damaged == pytest.approx(60 - count, abs=1)
+
+
+def test_where_no_length_is_stated_a_damaged_frame_is_not_the_end(tmp_path):
+    jpegs = [cv2.imencode(".jpg", image)[1].tobytes() for image in numbered(40)]
+    whole, bad = tmp_path / "whole.mjpeg", tmp_path / "bad.mjpeg"
+    whole.write_bytes(b"".join(jpegs))
+    jpegs[20] = jpegs[20][:2] + b"\0" * (len(jpegs[20]) - 2)
+    bad.write_bytes(b"".join(jpegs))
+    video = VideoFile(whole)
+    assert video.count is None
+    assert [number(frame.image) for frame in video.frames()] == list(range(40))
+    assert video.trouble == ""
+    video = VideoFile(bad)
+    found = [number(frame.image) for frame in video.frames()]
+    assert found[-1] == 39
+    assert len(found) >= 37
+
+
+def test_a_film_that_was_trimmed_is_as_long_as_its_head_says(tmp_path):
+    """Trimming without encoding anew leaves frames in the file that are not shown."""
+    path = write_video(tmp_path / "a.mp4", numbered(40))
+    assert movie_seconds(path) == 2.0
+    data = bytearray(path.read_bytes())
+    at = data.index(b"mvhd") + 4 + 12
+    scale, duration = (int.from_bytes(data[k : k + 4], "big") for k in (at, at + 4))
+    assert duration == 2 * scale
+    data[at + 4 : at + 8] = (scale // 2).to_bytes(4, "big")
+    path.write_bytes(data)
+    assert movie_seconds(path) == 0.5
+    assert VideoFile(path).count == 10
+    for share in (0.01, 0.5, 0.99):
+        path.write_bytes(data[: int(share * len(data))])
+        assert movie_seconds(path) in (None, 0.5)
+    assert movie_seconds(write_video(tmp_path / "a.avi", numbered(3), codec="MJPG")) is None
+
+
+def test_gaps_are_damage_where_the_frame_rate_is_steady():
+    steady, varying, jitter = _Shown(10), _Shown(10), _Shown(10)
+    for index in range(60):
+        if index not in range(20, 25):
+            steady.add(5 + index / 10)
+        varying.add(index / 20 if index < 30 else index / 5)
+        jitter.add(index / 10 + 0.01 * (index % 3))
+    assert (steady.missing, varying.missing, jitter.missing) == (5, 0, 0)
+
+
+def test_a_name_that_opencv_cannot_open_is_refused(tmp_path):
+    path = tmp_path / os.fsdecode(b"v\xff.mp4")
+    path.write_bytes(write_video(tmp_path / "a.mp4", numbered(3)).read_bytes())
+    with pytest.raises(UserError, match=r"v\ufffd\.mp4: its name is no UTF-8; rename it"):
+        VideoFile(path)
 
 
 def test_stop_ends_the_frames(tmp_path):

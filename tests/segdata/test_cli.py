@@ -136,6 +136,36 @@ def test_a_signal_while_an_extension_is_loaded(
     assert capsys.readouterr().err == message
 
 
+CLEANING = """
+import os, signal, sys, time
+from segdata import cli
+
+cli.PATIENCE_S = 0.5
+
+def main(argv):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(9)
+    finally:
+        for _ in range(int(sys.argv[1])):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)
+        print("cleaned", flush=True)
+
+cli.run(main, [])
+"""
+
+
+@pytest.mark.parametrize(("count", "said"), [(2, "cleaned\n"), (30, "")])
+def test_a_second_signal_waits_for_what_is_cleaned_up_but_not_for_ever(
+    count: int, said: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CLEANING, str(count)], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (143, said, "")
+
+
 def test_a_signal_that_is_ignored_stays_so() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -109,6 +110,32 @@ def test_a_cut_off_image_is_refused(
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(UserError, match=rf"image{suffix}: not a readable image, or damaged"):
+        read_image(path)
+
+
+def test_a_jpeg_with_a_film_behind_it_is_whole(tmp_path: Path, rng: np.random.Generator) -> None:
+    """As phones write them; what is appended may hold the bytes of any marker."""
+    for option in (cv2.IMWRITE_JPEG_PROGRESSIVE, cv2.IMWRITE_JPEG_RST_INTERVAL):
+        path = tmp_path / "motion.jpg"
+        pixels = rng.integers(0, 256, (64, 64, 3), np.uint8)
+        cv2.imwrite(str(path), pixels, [option, 1, cv2.IMWRITE_JPEG_QUALITY, 95])
+        data, image = path.read_bytes(), read_image(path)
+        for film in (b"\xff\xda\xff\xd9\xff\xda\x00", rng.bytes(300_000)):
+            path.write_bytes(data + film)
+            assert np.array_equal(read_image(path), image)
+            path.write_bytes(data[:-2] + b"\xff")
+            with pytest.raises(UserError, match="damaged"):
+                read_image(path)
+
+
+def test_more_pixels_than_opencv_takes(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    cv2.imwrite(str(path), np.zeros((2, 2), np.uint8))
+    data = bytearray(path.read_bytes())
+    data[16:24] = (40_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"large\.png: .* more pixels than OpenCV takes .*cut it"):
         read_image(path)
 
 
