@@ -3,7 +3,8 @@
 python benchmarks/soak.py MODEL.onnx --data SPEC [--minutes 30] [-o FILE]
 
 One run after the other into the same folder, each with a fault chosen at random: damaged images,
-damaged and vanishing videos, a stream that drops its connections, a full disk, SIGTERM and Ctrl-C.
+damaged and vanishing videos, a stream that drops its connections, a full disk, SIGTERM and Ctrl-C,
+also while the last outputs are written.
 After each run the exit code, the one line of error, every file in the folder and the fingerprints
 of all earlier outputs are checked; the first surprise ends the soak with exit code 1. The full
 disk is a tmpfs of 64 MB, for which the user has to be root; elsewhere that fault is left out.
@@ -22,7 +23,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from soak_faults import FAULTS, SIZE, Soak, Surprise, full_disk, look_at
+from soak_checks import Surprise, look_at
+from soak_faults import FAULTS, SIZE, Soak, full_disk
 
 from runtime.results import json_output, origin
 from segdata.cli import Parser, progress, run

@@ -19,18 +19,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from segdata.files import sha256
+from soak_checks import Surprise, check, count_frames, ended, expect, look_at, start, wait_for
 
 SIZE = (720, 1280)
 FRAMES = 60
 DISK_MB = 64
-OUTPUTS = (".labels.png", ".overlay.jpg", ".overlay.mp4")
 Image = NDArray[np.uint8]
-
-
-class Surprise(Exception):
-    """What should not have happened."""
 
 
 @dataclass
@@ -84,52 +78,6 @@ class Soak:
 
 def encoded(image: Image) -> bytes:
     return cv2.imencode(".jpg", image[..., ::-1])[1].tobytes()
-
-
-def expect(command: list[str], codes: set[int], **options: object) -> subprocess.CompletedProcess:
-    """Run to the end; Surprise on another exit code, or on an error of other than one line."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
-    check(done.returncode, done.stderr, codes)
-    return done
-
-
-def check(code: int, stderr: str, codes: set[int]) -> None:
-    if code not in codes:
-        raise Surprise(f"exit code {code} instead of {sorted(codes)}: {stderr[-2000:]}")
-    if "Traceback" in stderr or stderr.count("\n") > 1 or (code == 2) != ("error: " in stderr):
-        raise Surprise(f"exit code {code} with {stderr[-2000:]!r}")
-
-
-def look_at(folder: Path, finished: dict[Path, str]) -> None:
-    """Surprise where something partial lies in the folder, or an earlier output changed."""
-    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
-        if not path.name.endswith(OUTPUTS) or path.name.startswith("."):
-            raise Surprise(f"{path.name} was left behind")
-        if path not in finished:
-            is_whole(path)
-            finished[path] = sha256(path)
-    for path, digest in finished.items():
-        if sha256(path) != digest:
-            raise Surprise(f"{path.name} changed after it was finished")
-
-
-def is_whole(path: Path) -> None:
-    if path.suffix == ".mp4":
-        count_frames(path, 1)
-    elif cv2.imread(str(path), cv2.IMREAD_UNCHANGED) is None:
-        raise Surprise(f"{path.name} cannot be read")
-
-
-def count_frames(path: Path, least: int) -> None:
-    """Decode every frame; Surprise where there are fewer than the header or `least` says."""
-    capture = cv2.VideoCapture(str(path))
-    stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
-    found = 0
-    while capture.read()[0]:
-        found += 1
-    capture.release()
-    if found < max(least, stated):
-        raise Surprise(f"{path.name} has {found} frames of {max(least, stated)}")
 
 
 def folder_of_images(soak: Soak) -> None:
@@ -198,6 +146,43 @@ def ctrl_c(soak: Soak) -> None:
     interrupted(soak, signal.SIGINT, {130, 0})
 
 
+def terminated_at_the_end(soak: Soak) -> None:
+    """SIGTERM, once or twice, while the last label maps are written: no video and no folder."""
+    path = soak.video()
+    child = start(soak.command(path, "--save-labels", "--max-frames=12"))
+    wait_for(lambda: count_labels(soak, path) >= 9 or child.poll() is not None)
+    for _ in range(soak.rng.choice([1, 2])):
+        time.sleep(soak.rng.uniform(0, 0.1))
+        child.send_signal(signal.SIGTERM)
+    said, stderr = child.communicate(timeout=300)
+    code = -child.returncode + 128 if child.returncode < 0 and said else child.returncode
+    if code not in (143, 0) or stderr:
+        raise Surprise(f"exit code {code}: {stderr}")
+    if (soak.out / f"{path.stem}.labels").exists() != bool(said):
+        raise Surprise(f"label maps and their line do not come together: {said!r}")
+
+
+def count_labels(soak: Soak, video: Path) -> int:
+    return len(list(soak.out.glob(f".{video.stem}.*.part.labels/*.png")))
+
+
+def terminated_images(soak: Soak) -> None:
+    """SIGTERM amid large images: every output that is there is whole."""
+    folder = soak.name("")
+    folder.mkdir()
+    for _ in range(6):
+        large = cv2.resize(soak.rng.choice(soak.images), (4000, 3000))
+        (folder / soak.name(".jpg").name).write_bytes(encoded(large))
+    before = len(list(soak.out.iterdir()))
+    child = start(soak.command(folder))
+    wait_for(lambda: len(list(soak.out.iterdir())) > before or child.poll() is not None)
+    time.sleep(soak.rng.uniform(0, 1))
+    child.send_signal(signal.SIGTERM)
+    code, stderr = ended(child)
+    if code not in (143, 0, -15) or stderr:
+        raise Surprise(f"exit code {code}: {stderr}")
+
+
 def terminated_stream(soak: Soak) -> None:
     """SIGTERM while a stream is written: what came until then is a whole video."""
     with stream(soak) as address:
@@ -248,23 +233,6 @@ def interrupted(soak: Soak, number: signal.Signals, codes: set[int]) -> None:
         raise Surprise(f"a video and its line do not come together: {said!r}, {stderr}")
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            raise Surprise("nothing happened for a minute")
-        time.sleep(0.02)
-
-
-def start(command: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def ended(child: subprocess.Popen[str]) -> tuple[int, str]:
-    _, stderr = child.communicate(timeout=300)
-    return child.returncode, stderr
-
-
 @contextmanager
 def stream(soak: Soak, connections: int | None = None) -> Iterator[str]:
     """An MJPEG server that hangs up after 20 frames, for good after so many connections."""
@@ -302,4 +270,5 @@ def stream(soak: Soak, connections: int | None = None) -> Iterator[str]:
 FAULTS: tuple[Callable[[Soak], None], ...] = (
     *(folder_of_images, whole_video, damaged_video, vanishing_video, dropped_stream),
     *(lost_stream, terminated, ctrl_c, terminated_stream, full_disk),
+    *(terminated_at_the_end, terminated_images),
 )
