@@ -2,7 +2,6 @@
 // runtime/to_openvino.py wrote down.
 #include <exception>
 #include <memory>
-#include <mutex>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -40,20 +39,14 @@ std::string fingerprint(std::string const& graph) {
     return start == std::string::npos ? "" : graph.substr(start + key.size(), 64);
 }
 
-//! The one OpenVINO of the process, as long as somebody uses it.
+//! The one OpenVINO of the process, kept until it ends.
 //!
-//! Each sets a stack for signal handlers and puts back the one before when it goes. Of two, the
-//! wrong order would leave freed memory to the next signal (OpenVINO 2026.4, sigstack_manager.cpp).
+//! Each gives the thread that makes it a stack for signal handlers, and the thread that lets it go
+//! the one before. Another thread, or of two the wrong order, would leave freed memory to the next
+//! signal (OpenVINO 2026.4, sigstack_manager.cpp).
 std::shared_ptr<ov::Core> shared_core() {
-    static std::mutex mutex;
-    static std::weak_ptr<ov::Core> kept;
-    std::lock_guard const lock(mutex);
-    auto core = kept.lock();
-    if (!core) {
-        core = std::make_shared<ov::Core>();
-        kept = core;
-    }
-    return core;
+    static auto const kept = std::make_shared<ov::Core>();
+    return kept;
 }
 
 class OpenVinoRunner final : public Runner {

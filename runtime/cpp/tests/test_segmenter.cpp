@@ -180,7 +180,7 @@ void check_threads(fs::path const& model, std::vector<Golden> const& golden) {
 
 volatile std::sig_atomic_t caught = 0;
 
-//! Segmenters that go in the order they came leave signal handlers a stack to run on.
+//! Segmenters that go in the order they came, or in another thread, leave signal handlers a stack.
 void check_signals(fs::path const& model) {
     struct sigaction action {};
     action.sa_handler = [](int) { caught = 1; };
@@ -190,6 +190,11 @@ void check_signals(fs::path const& model) {
     auto second = std::make_unique<Segmenter>(model);
     first.reset();
     second.reset();
+    raise(SIGUSR1);
+    CHECK(caught == 1);
+    caught = 0;
+    auto elsewhere = std::make_unique<Segmenter>(model);
+    std::thread([&elsewhere] { elsewhere.reset(); }).join();
     raise(SIGUSR1);
     CHECK(caught == 1);
 }
