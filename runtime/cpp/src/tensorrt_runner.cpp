@@ -114,7 +114,7 @@ void TensorRtRunner::load(std::filesystem::path const& plugin) {
     if (!engine_) {
         throw refusal();
     }
-    file_.plan = {};
+    std::string().swap(file_.plan);  // an assignment would keep the memory
 }
 
 void TensorRtRunner::load_plugins(std::filesystem::path const& plugin) {
