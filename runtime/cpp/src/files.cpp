@@ -88,17 +88,21 @@ std::string sha256(std::string_view bytes) {
 
 std::string read_file(std::filesystem::path const& path, std::string const& remedy) {
     std::error_code code;
-    if (std::filesystem::is_directory(path, code)) {
-        throw Error(path.string() + " is a folder; " + remedy);
+    auto const kind = std::filesystem::status(path, code);
+    if (std::filesystem::exists(kind) && !std::filesystem::is_regular_file(kind)) {
+        bool const folder = std::filesystem::is_directory(kind);
+        throw Error(path.string() + " is " + (folder ? "a folder" : "no ordinary file") + "; " +
+                    remedy);
     }
     errno = 0;
     std::ifstream file(path, std::ios::binary);
     std::string bytes;
-    if (file) {
-        bytes.resize(std::filesystem::file_size(path, code));
-        file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    auto const size = std::filesystem::file_size(path, code);
+    if (file && !code) {
+        bytes.resize(size);
+        file.read(bytes.data(), static_cast<std::streamsize>(size));
     }
-    if (!file) {
+    if (!file || code) {
         throw Error(path.string() + ": " + (errno ? std::strerror(errno) : "cannot be read") +
                     "; " + remedy);
     }

@@ -9,7 +9,7 @@ namespace emca::detail {
 
 //! All bytes of a file.
 //!
-//! \throw Error it is missing, no file, or cannot be read; `remedy` says what to do
+//! \throw Error it is missing, no ordinary file, or cannot be read; `remedy` says what to do
 std::string read_file(std::filesystem::path const& path, std::string const& remedy);
 
 //! SHA-256 (FIPS 180-4) as 64 hexadecimal digits.

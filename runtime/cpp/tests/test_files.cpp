@@ -34,6 +34,7 @@ void check_read_file(fs::path const& folder) {
     CHECK(read_file(folder / "bytes", "") == std::string("a\0\r\n\xff", 5));
     CHECK_ERROR(read_file(folder / "none", "do this"), "none: No such file or directory; do this");
     CHECK_ERROR(read_file(folder, "do this"), "is a folder; do this");
+    CHECK_ERROR(read_file("/dev/zero", "do this"), "/dev/zero is no ordinary file; do this");
 }
 
 nlohmann::json card() {
