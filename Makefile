@@ -43,7 +43,7 @@ gpu-check: ## prove and time the kernels on the GPU at hand; nothing is download
 # A run for each stage, as in use: torch, onnxruntime and OpenVINO each bring their own threads. Its
 # tests are shared among processes, in which one thread each is enough; those of WHOLE share one result.
 PARTS := segdata plugins train export calibration runtime test_baselines.py test_gpu_check.py \
-    test_docs.py test_engines.py test_pages.py test_docker.py
+    test_docs.py test_engines.py test_pages.py test_docker.py test_cpp_cmake.py
 WHOLE := test_pipeline.py test_cpp.py
 SHARED := -n auto --maxprocesses 4 --dist worksteal
 test: $(STAMP) ## prove the code
