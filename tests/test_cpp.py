@@ -7,12 +7,13 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from cpp_build import cmake, configure
 from tensorrt_plugin import ROOT, header_folders
 from videos import mjpeg_camera, read_video, write_video
 
@@ -21,22 +22,9 @@ from runtime.evaluate import predict
 from segdata.draw import overlay
 from segdata.preprocess import read_image
 
-SOURCE = ROOT / "runtime" / "cpp"
 BUILD = ROOT / "build" / "cpp-test"
 
 pytestmark = pytest.mark.slow
-
-
-def cmake(*arguments, **options):
-    """Run cmake; what it wrote."""
-    return subprocess.run(
-        ["cmake", *map(str, arguments)], capture_output=True, text=True, timeout=600, **options
-    )
-
-
-def configure(build, *options):
-    python = f"-DPython3_EXECUTABLE={sys.executable}"
-    return cmake("-S", SOURCE, "-B", build, python, "-DCMAKE_CXX_FLAGS_RELEASE=-O1", *options)
 
 
 def noise(height, width):
@@ -110,6 +98,20 @@ def test_python_and_the_program_give_the_same_labels_and_overlays(golden, segmen
         out = tmp_path / "overlay.png"
         assert segment(golden / "one.xml", path, f"--out={out}", "--threads=1") == (0, "")
         assert np.array_equal(read_image(out), overlay(image, labels, backend.card.palette))
+
+
+def test_a_jpeg_with_a_film_behind_it_is_whole(golden, segment, tmp_path):
+    for option in (cv2.IMWRITE_JPEG_PROGRESSIVE, cv2.IMWRITE_JPEG_RST_INTERVAL):
+        photo, out = tmp_path / "motion.jpg", tmp_path / "labels.png"
+        cv2.imwrite(str(photo), noise(64, 64), [option, 1, cv2.IMWRITE_JPEG_QUALITY, 95])
+        data, arguments = photo.read_bytes(), (golden / "one.xml", photo, "--labels", "-o", out)
+        for film in (b"\xff\xda\xff\xd9\xff\xda\x00", noise(300, 300).tobytes()):
+            photo.write_bytes(data + film)
+            assert segment(*arguments) == (0, "")
+        damaged = (2, f"error: {photo}: not a readable image, or damaged; replace it\n")
+        for cut in (data[:-2], data[:-2] + b"\xff", data[: len(data) // 2], data[:3]):
+            photo.write_bytes(cut)
+            assert segment(*arguments) == damaged
 
 
 def test_videos(golden, segment, tmp_path):
@@ -210,21 +212,36 @@ def test_colons_in_names_are_no_addresses(golden, segment, tmp_path):
     assert len(read_video(tmp_path / "12:31.mp4")) == 3
 
 
+def catches(program, number):
+    """Whether a process handles a signal, by what Linux says of it."""
+    caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{program.pid}/status").read_text())
+    return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("name", ["clip.avi", "image.png"])
 @pytest.mark.usefixtures("interruptible")
-def test_signals_leave_no_half_of_a_file(golden, build, tmp_path, number):
-    clip = write_video(tmp_path / "clip.avi", [noise(480, 640)] * 100, codec="MJPG")
+def test_signals_leave_no_half_of_a_file(golden, build, tmp_path, number, name):
+    source, out = tmp_path / name, tmp_path / ("out.png" if name == "image.png" else "out.mp4")
+    if name == "image.png":
+        cv2.imwrite(str(source), np.zeros((3000, 4000, 3), np.uint8))
+    else:
+        write_video(source, [noise(480, 640)] * 100, codec="MJPG")
     program = subprocess.Popen(
-        [build / "examples/emca-segment", golden / "one.xml", clip, "-o", tmp_path / "out.mp4"],
+        [build / "examples/emca-segment", golden / "one.xml", source, "-o", out],
         stderr=subprocess.PIPE,
         text=True,
     )
-    while program.poll() is None and len(list(tmp_path.iterdir())) == 1:
-        time.sleep(0.01)
+    # A video is in work once its file is there; an image, once the signal would not end it.
+    while program.poll() is None and not (
+        catches(program, number) if name == "image.png" else len(list(tmp_path.iterdir())) > 1
+    ):
+        time.sleep(0.001)
     program.send_signal(number)
-    assert "interrupted" in program.communicate(timeout=60)[1]
+    line = f"error: interrupted; {out} is not written\n"
+    assert program.communicate(timeout=60)[1] == line
     assert program.returncode == 128 + number
-    assert [path.name for path in tmp_path.iterdir()] == ["clip.avi"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.parametrize(
@@ -280,19 +297,3 @@ def test_the_benchmark_writes_json(golden, build):
     )
     assert result.returncode == 0
     assert '"infer_ms": ' in result.stdout
-
-
-def test_what_is_missing_is_named(tmp_path):
-    if shutil.which("cmake") is None:
-        pytest.skip("cmake is not installed")
-    for number, (option, words) in enumerate(
-        {
-            f"-DTENSORRT_ROOT={tmp_path}": f"{tmp_path} has no include/NvInferRuntime.h",
-            "-DEMCA_WITH_TENSORRT=OFF": "neither OpenVINO nor TensorRT is found",
-        }.items()
-    ):
-        result = configure(tmp_path / str(number), "-DEMCA_WITH_OPENVINO=OFF", option)
-        if "OpenCV's headers are missing" in result.stderr:
-            pytest.skip("OpenCV's headers are missing")
-        assert result.returncode != 0
-        assert words in result.stderr

@@ -81,14 +81,33 @@ bool png_is_whole(std::string const& bytes) {
     return false;
 }
 
+//! Whether the end is reached from segment to segment; phones append films behind it.
+bool jpeg_is_whole(std::string const& bytes) {
+    auto const byte = [&bytes](std::size_t at) -> unsigned {
+        return at < bytes.size() ? static_cast<std::uint8_t>(bytes[at]) : 0;
+    };
+    std::size_t at = 2;
+    while ((at = bytes.find('\xff', at)) != std::string::npos) {
+        unsigned const marker = byte(at + 1);
+        // Within pixels FF stands before 00 or a restart marker, and may be repeated before any.
+        if (marker <= 0x01 || marker == 0xff || (marker >= 0xd0 && marker <= 0xd7)) {
+            ++at;
+        } else if (marker == 0xd9) {
+            return true;
+        } else {  // the length of the segment; behind a start of scan come pixels up to the next
+            at += 2 + (byte(at + 2) << 8 | byte(at + 3));
+        }
+    }
+    return false;
+}
+
 //! Decoders fill what is missing with grey and go on; only the bytes tell.
 bool is_whole(std::string const& bytes) {
     auto const starts = [&bytes](std::string const& mark) {
         return bytes.compare(0, mark.size(), mark) == 0;
     };
-    if (starts("\xff\xd8\xff")) {  // JPEG: no scan starts behind the last end
-        auto const end = bytes.rfind("\xff\xd9");
-        return end != std::string::npos && bytes.find("\xff\xda", end) == std::string::npos;
+    if (starts("\xff\xd8\xff")) {
+        return jpeg_is_whole(bytes);
     }
     return !starts(kPngMark) || png_is_whole(bytes);
 }
@@ -144,8 +163,8 @@ cv::Mat read_image(fs::path const& path) {
     return image;
 }
 
-void write_image(fs::path const& path, cv::Mat const& image) {
-    write_whole(path, [&image, &path](fs::path const& temporary) {
+void write_image(fs::path const& path, cv::Mat const& image, std::atomic<bool> const& stop) {
+    write_whole(path, [&image, &path, &stop](fs::path const& temporary) {
         auto const bytes = encode(path, image);
         errno = 0;
         std::ofstream file(temporary, std::ios::binary);
@@ -156,6 +175,9 @@ void write_image(fs::path const& path, cv::Mat const& image) {
             throw emca::Error(path.string() + ": " +
                               (errno ? std::strerror(errno) : "cannot be written") +
                               "; check the folder and the disk");
+        }
+        if (stop) {
+            throw emca::Error("interrupted; " + path.string() + " is not written");
         }
     });
 }

@@ -1,6 +1,7 @@
 // Image files: read whole, written whole.
 #pragma once
 
+#include <atomic>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -15,8 +16,9 @@ bool is_image(std::filesystem::path const& path);
 //! \throw emca::Error the file is missing, damaged or no image
 cv::Mat read_image(std::filesystem::path const& path);
 
-//! \throw emca::Error it cannot be written
-void write_image(std::filesystem::path const& path, cv::Mat const& image);
+//! \throw emca::Error it cannot be written, or `stop` is set by then
+void write_image(std::filesystem::path const& path, cv::Mat const& image,
+                 std::atomic<bool> const& stop);
 
 //! Calls `write` with a temporary name beside `path`, which becomes `path` when it returns and goes
 //! when it throws.

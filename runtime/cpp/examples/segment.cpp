@@ -34,7 +34,7 @@ void silence_opencv() {
     }
 }
 
-//! The first signal ends the video in order, the second ends the program. What is ignored, as by
+//! The first signal ends the work in order, the second ends the program. What is ignored, as by
 //! nohup, stays so.
 void stop_on(int signal) {
     auto const before = std::signal(signal, [](int number) {
@@ -51,7 +51,7 @@ void segment_image(emca::Segmenter& segmenter, Arguments const& arguments) {
     cv::Mat const image = read_image(arguments.source);
     cv::Mat const labels = segmenter.labels(image, emca::Channels::bgr);
     write_image(arguments.out,
-                arguments.labels ? labels : overlay(image, labels, segmenter.palette()));
+                arguments.labels ? labels : overlay(image, labels, segmenter.palette()), stop);
 }
 
 void segment(Arguments const& arguments) {
@@ -67,13 +67,13 @@ void segment(Arguments const& arguments) {
         }
     }
     emca::Segmenter segmenter(arguments.model, arguments.options);
+    for (int const signal : {SIGINT, SIGTERM, SIGHUP}) {
+        stop_on(signal);
+    }
     if (image) {
         segment_image(segmenter, arguments);
         std::printf("%s\n", arguments.out.c_str());
     } else {
-        for (int const signal : {SIGINT, SIGTERM, SIGHUP}) {
-            stop_on(signal);
-        }
         segment_video(segmenter, arguments.source, arguments.out, stop);
     }
 }
