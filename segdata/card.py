@@ -15,6 +15,7 @@ FORMAT_VERSION = "1"
 HEADS = ("labels", "scores", "masks")
 HEAD_ORDERS = ("fast", "official")
 PRECISIONS = ("fp32", "fp16", "int8")
+LARGEST_SIZE = 1 << 20
 ADDED = ("imported_from", "head_order", "ranges")  # since the first files were written
 
 
@@ -27,7 +28,7 @@ class ModelCard:
         palette: one RGB colour per class, 0..255.
         mean, std: normalisation inside the graph, RGB in 0..255 units.
         ignore_index: label of pixels that count nowhere.
-        input_size: height and width the network takes.
+        input_size: height and width the network takes, up to LARGEST_SIZE.
         head: "labels", "scores" or "masks".
         precision: "fp32", "fp16" or "int8".
         checkpoint_sha256: fingerprint of the checkpoint it was exported from.
@@ -100,10 +101,11 @@ class ModelCard:
             name
             for name, right in {
                 "classes": _is_row(self.classes, str),
-                "palette": _is_row(self.palette, tuple, len(self.classes)),
+                "palette": _is_row(self.palette, tuple, len(self.classes))
+                and all(_are_whole(colour, 3, 0, 255) for colour in self.palette),
                 "mean": _is_row(self.mean, float, 3),
                 "std": _is_row(self.std, float, 3),
-                "input_size": _is_row(self.input_size, int, 2),
+                "input_size": _are_whole(self.input_size, 2, 1, LARGEST_SIZE),
                 "head": self.head in HEADS,
                 "head_order": self.head_order in HEAD_ORDERS,
                 "precision": self.precision in PRECISIONS,
@@ -125,6 +127,15 @@ def _is_row(value: object, kind: type, length: int | None = None) -> bool:
         isinstance(value, tuple)
         and all(isinstance(item, kind) for item in value)
         and (len(value) == length if length else bool(value))
+    )
+
+
+def _are_whole(values: object, count: int, least: int, most: int) -> bool:
+    """Whether `values` is a tuple of `count` integers within the limits."""
+    return (
+        isinstance(values, tuple)
+        and len(values) == count
+        and all(type(value) is int and least <= value <= most for value in values)
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -206,6 +207,10 @@ class EngineFile:
         names = [own[key] for key in ("version", "device", "onnx_path")]
         if not all(isinstance(name, str) for name in (*names, *own["compute_capabilities"])):
             raise UserError(f"{where} is damaged (a name is no text); build the engine again")
+        if len(re.findall(r"\d+", own["version"])) < 2:
+            raise UserError(
+                f"{where} is damaged (version {own['version']!r}); build the engine again"
+            )
         if not all(isinstance(own[key], dict) for key in ("plugins", "settings")):
             raise UserError(f"{where} is damaged (plugins or settings); build the engine again")
         if not own["profiles"]:

@@ -108,6 +108,8 @@ SIDES = ("minimum", "optimum", "maximum")
         ({"plugins": None}, "is damaged"),
         ({"settings": None}, "is damaged"),
         ({"compute_capabilities": [7.5]}, "is damaged"),
+        ({"version": ""}, r"is damaged \(version ''\); build the engine again"),
+        ({"version": "x1"}, r"is damaged \(version 'x1'\)"),
         ({"profiles": [{side: [1.5, 64, 96, 3] for side in SIDES}]}, "is no shape"),
         ({"profiles": [{side: ["1", 64, 96, 3] for side in SIDES}]}, "is no shape"),
         ({"card": {"classes": []}}, "metadata key"),
