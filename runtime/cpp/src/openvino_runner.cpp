@@ -39,6 +39,14 @@ std::string fingerprint(std::string const& graph) {
     return start == std::string::npos ? "" : graph.substr(start + key.size(), 64);
 }
 
+//! Whether a graph begins as OpenVINO writes it. What it does not know for its own it gives to its
+//! readers of other formats, some of which print.
+bool has_head(std::string const& graph) {
+    std::string const start = "<?xml version=\"1.0\"?>\n<net name=\"";
+    auto const version = graph.find("\" version=\"11\">\n", start.size());
+    return graph.compare(0, start.size(), start) == 0 && version < graph.find('\n', start.size());
+}
+
 //! The one OpenVINO of the process, kept until it ends.
 //!
 //! Each gives the thread that makes it a stack for signal handlers, and the thread that lets it go
@@ -106,7 +114,8 @@ std::uint8_t const* OpenVinoRunner::run() {
 std::shared_ptr<ov::Model> OpenVinoRunner::read() const {
     std::filesystem::path weights = path_;
     weights.replace_extension(".bin");
-    std::string const wanted = fingerprint(read_file(path_, "check the path"));
+    std::string const graph = read_file(path_, "check the path");
+    std::string const wanted = fingerprint(graph);
     if (wanted.empty()) {
         throw Error(path_.string() + " is incomplete or was not written by runtime.to_openvino; " +
                     kConvert);
@@ -115,6 +124,9 @@ std::shared_ptr<ov::Model> OpenVinoRunner::read() const {
     if (sha256(read_file(weights, "keep it beside " + name)) != wanted) {
         throw Error(weights.string() + " does not belong to " + name +
                     "; copy both files together, or " + kConvert);
+    }
+    if (!has_head(graph)) {
+        throw Error(path_.string() + " is damaged (not the first lines of a graph); " + kConvert);
     }
     try {
         return core_->read_model(path_.string());

@@ -18,7 +18,8 @@ namespace emca {
 //! What went wrong and what to do, in one line.
 class EMCA_API Error : public std::runtime_error {
 public:
-    using std::runtime_error::runtime_error;
+    //! Line breaks, which values of damaged files may hold, become \n and \r.
+    explicit Error(std::string const& line);
 };
 
 //! The order of an image's channels; OpenCV reads images and videos as BGR.
@@ -66,6 +67,7 @@ public:
     //! memory of yours without a copy
     //! \return CV_8UC1 of the same size: the index of each pixel's class
     //! \throw Error the image is empty or of another type, or the run failed
+    //! \throw std::bad_alloc memory is short
     cv::Mat labels(cv::Mat const& image, Channels order);
 
     //! The same into `result`, whose memory is used again where size and type fit.
