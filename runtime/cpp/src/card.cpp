@@ -1,21 +1,27 @@
 #include "card.hpp"
 
-#include <array>
+#include <algorithm>
 
 #include <nlohmann/json.hpp>
 
 namespace emca::detail {
 namespace {
 
+struct WrongValue final : nlohmann::json::exception {
+    explicit WrongValue(std::string const& what) : exception(0, what.c_str()) {}
+};
+
 Card unchecked(nlohmann::json const& values) {
     Card card;
     values.at("classes").get_to(card.classes);
-    for (auto const& colour :
-         values.at("palette").get<std::vector<std::array<std::uint8_t, 3>>>()) {
-        card.palette.push_back({colour[0], colour[1], colour[2]});
+    for (auto const& colour : values.at("palette").get<std::vector<nlohmann::json>>()) {
+        auto const parts = whole_numbers(colour, 3, 0, 255);
+        card.palette.push_back({static_cast<std::uint8_t>(parts[0]),
+                                static_cast<std::uint8_t>(parts[1]),
+                                static_cast<std::uint8_t>(parts[2])});
     }
-    auto const [height, width] = values.at("input_size").get<std::array<int, 2>>();
-    card.input_size = {width, height};
+    auto const size = whole_numbers(values.at("input_size"), 2, 1, kLargest);
+    card.input_size = {static_cast<int>(size[1]), static_cast<int>(size[0])};
     return card;
 }
 
@@ -34,13 +40,27 @@ Card Card::read(nlohmann::json const& values, std::string const& where, std::str
         throw Error(where + " was exported with --head " + head +
                     "; export it again with --head labels");
     }
-    bool const whole = !card.classes.empty() && card.palette.size() == card.classes.size() &&
-                       card.input_size.width > 0 && card.input_size.height > 0;
-    if (!whole) {
+    if (card.classes.empty() || card.palette.size() != card.classes.size()) {
         throw Error(where + ": the model card has " + std::to_string(card.classes.size()) +
                     " classes and " + std::to_string(card.palette.size()) + " colours; " + remedy);
     }
     return card;
+}
+
+std::vector<std::int64_t> whole_numbers(nlohmann::json const& values, std::size_t count,
+                                        std::int64_t least, std::int64_t most) {
+    auto const fits = [least, most](nlohmann::json const& value) {
+        // As a double, which holds what would wrap around in the type of the limits.
+        return value.is_number_integer() && value.get<double>() >= static_cast<double>(least) &&
+               value.get<double>() <= static_cast<double>(most);
+    };
+    if (!values.is_array() || values.size() != count ||
+        !std::all_of(values.begin(), values.end(), fits)) {
+        throw WrongValue(values.dump() + " where " + std::to_string(count) +
+                         " whole numbers from " + std::to_string(least) + " to " +
+                         std::to_string(most) + " belong");
+    }
+    return values.get<std::vector<std::int64_t>>();
 }
 
 nlohmann::json parse_json(std::string const& text, std::string const& where,

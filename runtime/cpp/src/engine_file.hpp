@@ -31,14 +31,20 @@ struct EngineFile {
     bool version_compatible;
     std::string hardware_compatibility;
     std::vector<Profile> profiles;
-    std::set<std::string> plugins;  //!< operators that run as plugins
-    std::string rebuild;            //!< the command that builds the engine again
+    std::set<std::string> plugins;     //!< operators that run as plugins
+    std::filesystem::path onnx;        //!< what it was built from, which may be gone
+    std::vector<std::string> options;  //!< of its build, besides shapes
 
     //! \throw Error no engine, no JSON beside it, one of another version or backend or that is not
     //! complete, or an engine that was replaced after the JSON was written
     static EngineFile read(std::filesystem::path const& path);
 
-    //! The batch size where there is but one, else 1.
+    //! The command that builds the engine again, for its own profiles or others, in the words of
+    //! `rebuild` in runtime/backends/tensorrt_checks.py.
+    std::string rebuild() const { return rebuild(profiles); }
+    std::string rebuild(std::vector<Profile> const& others) const;
+
+    //! The smallest batch size that the profiles allow.
     std::int64_t batch() const;
     //! The profile made for this very shape or, among those that allow it, the narrowest.
     //!

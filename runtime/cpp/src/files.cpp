@@ -86,6 +86,19 @@ std::string sha256(std::string_view bytes) {
     return text;
 }
 
+std::string quoted(std::string const& word) {
+    constexpr char const* kSafe =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-";
+    if (!word.empty() && word.find_first_not_of(kSafe) == std::string::npos) {
+        return word;
+    }
+    std::string result = "'";
+    for (char const letter : word) {
+        result += letter == '\'' ? "'\"'\"'" : std::string(1, letter);
+    }
+    return result + "'";
+}
+
 std::string read_file(std::filesystem::path const& path, std::string const& remedy) {
     std::error_code code;
     auto const kind = std::filesystem::status(path, code);

@@ -1,4 +1,4 @@
-// Files: their bytes and their fingerprints.
+// Files: their bytes, their fingerprints, and their names in commands.
 #pragma once
 
 #include <filesystem>
@@ -14,5 +14,8 @@ std::string read_file(std::filesystem::path const& path, std::string const& reme
 
 //! SHA-256 (FIPS 180-4) as 64 hexadecimal digits.
 std::string sha256(std::string_view bytes);
+
+//! A word of a command as shells take it: shlex.quote of Python.
+std::string quoted(std::string const& word);
 
 }  // namespace emca::detail

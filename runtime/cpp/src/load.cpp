@@ -1,5 +1,6 @@
 #include <string>
 
+#include "files.hpp"
 #include "runner.hpp"
 
 namespace emca::detail {
@@ -16,8 +17,8 @@ Backend of_suffix(std::filesystem::path const& model) {
     }
     if (suffix == ".onnx") {
         throw Error(model.string() + ": convert it first: python -m runtime.to_openvino " +
-                    model.string() + " for a CPU, python -m runtime.build " + model.string() +
-                    " for an NVIDIA GPU");
+                    quoted(model.string()) + " for a CPU, python -m runtime.build " +
+                    quoted(model.string()) + " for an NVIDIA GPU");
     }
     throw Error(model.string() +
                 " is no model for C++; give NAME.xml of python -m "

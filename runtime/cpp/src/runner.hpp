@@ -16,7 +16,7 @@ public:
     virtual ~Runner() = default;
 
     virtual Card const& card() const = 0;
-    //! How many images the model takes at once; one where it takes any number.
+    //! The fewest images that the model takes at once.
     virtual int batch() const = 0;
     //! Where the next batch goes: RGB [batch(),H,W,3].
     virtual std::uint8_t* input() = 0;

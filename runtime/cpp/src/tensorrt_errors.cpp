@@ -32,7 +32,7 @@ public:
     }
 };
 
-//! "10.16.1.11" to {10, 16, 1, 11}
+//! "10.16.1.11" to {10, 16, 1, 11}; of numbers that no version has, the first digits.
 std::vector<int> numbers(std::string const& version) {
     std::vector<int> result;
     bool inside = false;
@@ -41,7 +41,7 @@ std::vector<int> numbers(std::string const& version) {
         if (digit && !inside) {
             result.push_back(0);
         }
-        if (digit) {
+        if (digit && result.back() < 1'000'000) {
             result.back() = result.back() * 10 + (letter - '0');
         }
         inside = digit;
@@ -97,6 +97,10 @@ std::string take_log() {
 void check_version(EngineFile const& engine) {
     auto built = numbers(engine.version);
     auto here = installed();
+    if (built.size() < 2) {
+        throw Error(engine.path.string() + ".json is damaged (version \"" + engine.version +
+                    "\"); build the engine again");
+    }
     // Some packages name three parts of the version, others four.
     built.resize(std::min(built.size(), here.size()));
     here.resize(built.size());
@@ -105,7 +109,7 @@ void check_version(EngineFile const& engine) {
     }
     throw Error(engine.path.string() + " needs TensorRT " + engine.version +
                 (engine.version_compatible ? " or later" : "") + ", which built it, and " +
-                text(installed()) + " is installed; build it again here: " + engine.rebuild);
+                text(installed()) + " is installed; build it again here: " + engine.rebuild());
 }
 
 void check_gpu(EngineFile const& engine, Gpu const& gpu) {
@@ -123,13 +127,13 @@ void check_gpu(EngineFile const& engine, Gpu const& gpu) {
     }
     if (!fits) {
         throw Error(engine.path.string() + " was built for " + built + " and " + gpu.name +
-                    " has " + here + "; build it again here: " + engine.rebuild);
+                    " has " + here + "; build it again here: " + engine.rebuild());
     }
 }
 
 Error explain(EngineFile const& engine, std::string const& reason, int device) {
     std::string const path = engine.path.string();
-    std::string const why = " (" + reason + "); build it again here: " + engine.rebuild;
+    std::string const why = " (" + reason + "); build it again here: " + engine.rebuild();
     std::string const trt = "TensorRT " + text(installed());
     if (said(reason,
              {"out of memory", "outofmemory", "could not be allocated", "requested size was"})) {

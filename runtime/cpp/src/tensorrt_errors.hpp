@@ -18,7 +18,7 @@ nvinfer1::ILogger& tensorrt_log();
 //! The errors that this thread's calls logged since the last time, in one line.
 std::string take_log();
 
-//! \throw Error another version of TensorRT built the engine than runs here
+//! \throw Error another version of TensorRT built the engine than runs here, or none is named
 void check_version(EngineFile const& engine);
 
 //! \throw Error the engine was built for another GPU

@@ -152,7 +152,7 @@ void TensorRtRunner::bind(char const* name, Buffer& buffer, std::int64_t size) {
     }
     if (found != size || engine_->getTensorDataType(name) != nvinfer1::DataType::kUINT8) {
         throw Error(file_.path.string() + " has no `" + name + "` of " + std::to_string(size) +
-                    " bytes; build it again here: " + file_.rebuild);
+                    " bytes; build it again here: " + file_.rebuild());
     }
     buffer = Buffer(static_cast<std::size_t>(size));
     if (!context_->setTensorAddress(name, buffer.device())) {

@@ -20,6 +20,7 @@ from onnx import numpy_helper, parser
 
 from runtime.backends import EngineFile, load
 from runtime.backends.engine_file import Profile
+from runtime.backends.tensorrt_checks import rebuild
 from runtime.evaluate import predict
 from runtime.to_openvino import convert
 from segdata.card import ModelCard
@@ -96,7 +97,7 @@ def make_profile(*batches: int) -> Profile:
     return Profile(*((batch, *SIZE, 3) for batch in batches))
 
 
-def make_engine(folder: Path, name: str, plan: str = "good", **changes: Any) -> None:
+def make_engine(folder: Path, name: str, plan: str = "good", **changes: Any) -> EngineFile:
     """NAME.engine for a T4, whose plan is text that the fake TensorRT understands, and its JSON."""
     path = folder / f"{name}.engine"
     path.write_text(plan)
@@ -114,22 +115,44 @@ def make_engine(folder: Path, name: str, plan: str = "good", **changes: Any) -> 
         "onnx_sha256": "0" * 64,
         "engine_sha256": sha256(path),
     }
-    EngineFile(path=path, **values | changes).write({})
+    engine = EngineFile(path=path, **values | changes)
+    engine.write({})
+    return engine
 
 
 def make_engines(folder: Path) -> None:
-    """Engines that run and engines that are refused."""
+    """Engines that run and engines that are refused, and the commands that build some again."""
     folder.mkdir(exist_ok=True)
     make = partial(make_engine, folder)
-    make("good")
-    make("fixed", profiles=(make_profile(2, 2, 2),))
-    make("narrow", profiles=(make_profile(1, 8, 16), make_profile(1, 1, 2)))
-    make("large", profiles=(make_profile(2, 2, 4), make_profile(8, 8, 16)))
-    make("later", version="10.0.1", version_compatible=True)
+    described = [
+        make("good"),
+        make("fixed", profiles=(make_profile(2, 2, 2),)),
+        make("narrow", profiles=(make_profile(1, 8, 16), make_profile(1, 1, 2))),
+        make("large", profiles=(make_profile(8, 8, 16), make_profile(2, 2, 4))),
+        make("later", version="10.0.1", version_compatible=True),
+        make("plain", profiles=(make_profile(1, 1, 1),), settings={"plugins": [], "workspace": 0}),
+        make(
+            "it's told",
+            hardware_compatibility="same_compute_capability",
+            onnx_path="../gone.onnx",
+            settings={
+                "plugins": ["One", "Two"],
+                "workspace": 1 << 40,
+                "optimization_level": 0,
+                "tf32": False,
+                "libraries": ["0" * 64] * 2,
+                "keep_anyway": True,
+            },
+        ),
+        make("ampere", hardware_compatibility="ampere_plus"),
+    ]
+    lines = [f"{engine.path.stem}\t{rebuild(engine)}\n" for engine in described]
+    (folder / "rebuild.txt").write_text("".join(lines))
+    wide = Profile(*[(1, 48, 640, 3)] * 3)
+    make("wide", profiles=(wide,))
     make("newer", version="10.4.0", version_compatible=True)
     make("old", version="10.1.0")
     make("rtx", backend="tensorrt-rtx")
-    make("ampere", hardware_compatibility="ampere_plus")
     make("scores", card=make_card("scores"))
     make("plugin", plugins={"PrototypeAttention": 3})
     make("others", plugins={"MultiscaleDeformableAttnPlugin_TRT": 6})

@@ -8,6 +8,7 @@
 #include "files.hpp"
 
 using emca::detail::Card;
+using emca::detail::quoted;
 using emca::detail::read_file;
 using emca::detail::sha256;
 namespace fs = std::filesystem;
@@ -37,6 +38,12 @@ void check_read_file(fs::path const& folder) {
     CHECK_ERROR(read_file("/dev/zero", "do this"), "/dev/zero is no ordinary file; do this");
 }
 
+void check_quoted() {
+    CHECK(quoted("/a-b/c_d.engine") == "/a-b/c_d.engine");
+    CHECK(quoted("") == "''" && quoted("a b") == "'a b'" && quoted("ß") == "'ß'");
+    CHECK(quoted("it's") == "'it'\"'\"'s'");
+}
+
 nlohmann::json card() {
     return {{"classes", {"road", "größe"}},
             {"palette", {{1, 2, 3}, {4, 5, 255}}},
@@ -62,8 +69,17 @@ void check_card() {
     refuse(with("classes", 3), "; do this");
     refuse(with("classes", {"road"}), "1 classes and 2 colours; do this");
     refuse(with("palette", {{1, 2}, {3, 4}}), "the model card is damaged (");
-    refuse(with("input_size", {48, -1}), "the model card");
+    for (nlohmann::json const& colour :
+         {nlohmann::json{4, 5, 300}, {4, 5, -1}, {4, 5, 1e300}, {4, 5, 6, 7, 8}, {4, 5, "6"}}) {
+        refuse(with("palette", {{1, 2, 3}, colour}), "3 whole numbers from 0 to 255 belong); do");
+    }
+    refuse(with("palette", {{"road", {1, 2, 3}}, {"sky", {4, 5, 6}}}), "is damaged (");
+    for (nlohmann::json const& size :
+         {nlohmann::json{48, -1}, {48, 0}, {48, 64, 3}, {48, 64.5}, {48, 4294967344}, {true, 64}}) {
+        refuse(with("input_size", size), "2 whole numbers from 1 to 1048576 belong); do this");
+    }
     refuse(with("head", "scores"), "was exported with --head scores");
+    refuse(with("head", "a\nb\r"), "was exported with --head a\\nb\\r; export");
     CHECK_ERROR(emca::detail::parse_json("{", "m.json", "do this"), "m.json is no JSON; do this");
 }
 
@@ -72,6 +88,7 @@ void check_card() {
 int main(int, char** words) {
     check_sha256();
     check_read_file(fs::path(words[1]) / "files");
+    check_quoted();
     check_card();
     return 0;
 }

@@ -3,6 +3,7 @@
 #include <fstream>
 #include <thread>
 
+#include "engine_file.hpp"
 #include "files.hpp"
 #include "golden_images.hpp"
 #include "preprocess.hpp"
@@ -38,7 +39,7 @@ cv::Mat expected(cv::Mat const& image) {
 }
 
 void check_labels(fs::path const& golden) {
-    for (char const* const name : {"good", "fixed", "later", "narrow"}) {
+    for (char const* const name : {"good", "fixed", "later", "narrow", "large"}) {
         world = {};
         {
             Segmenter segmenter = load(name);
@@ -53,7 +54,7 @@ void check_labels(fs::path const& golden) {
         // Run and captured with the first image, replayed for all others.
         CHECK(world.enqueued == 2 && world.launches == test::kImages - 1);
         CHECK(world.live == 0);
-        CHECK(world.profile == (std::string(name) == "narrow" ? 1 : 0));
+        CHECK(world.profile == (std::string(name) == "narrow" || std::string(name) == "large"));
         CHECK(world.host_code == (std::string(name) == "later"));
     }
 }
@@ -117,7 +118,7 @@ void check_engines() {
     refuse("newer", "needs TensorRT 10.4.0 or later, which built it");
     refuse("rtx", "is an engine for tensorrt-rtx and C++ runs those of tensorrt");
     refuse("ampere", "was built for GPUs of compute capability 8.0 or higher and Tesla T4 has 7.5");
-    refuse("large", "takes no batch of 1 at 48x64; build it again with a --minShapes");
+    refuse("wide", "takes no batch of 1 at 48x64; build it again: python -m runtime.build ");
     refuse("scores", "was exported with --head scores");
     refuse("broken", "is damaged or no engine (Serialization assertion magicTag failed)");
     refuse("foreign", "does not run on this GPU (The engine was built for an incompatible device)");
@@ -126,6 +127,17 @@ void check_engines() {
     Segmenter failing = load("failing");
     CHECK_ERROR(failing.labels(cv::Mat(9, 9, CV_8UC3, cv::Scalar()), Channels::rgb),
                 "cannot run it (enqueue: some layer failed)");
+}
+
+//! Python's commands, word for word.
+void check_rebuild() {
+    std::ifstream file(engines / "rebuild.txt");
+    int lines = 0;
+    for (std::string name, command; std::getline(file, name, '\t') && std::getline(file, command);
+         ++lines) {
+        CHECK(emca::detail::EngineFile::read(engines / (name + ".engine")).rebuild() == command);
+    }
+    CHECK(lines == 8);
 }
 
 void check_json() {
@@ -142,6 +154,31 @@ void check_json() {
     refuse("has format 2 but this version reads 1");
     spoil("\"profiles\"", "\"prefixes\"");
     refuse("spoilt.engine.json is damaged (");
+    for (char const* const version : {"", "x", "7"}) {
+        spoil("10.3.0.26", version);
+        refuse("spoilt.engine.json is damaged (version \"");
+    }
+    spoil("10.3.0.26", "99999999999999999999.3");
+    refuse("needs TensorRT 99999999999999999999.3, which built it");
+    for (char const* const shape :
+         {"[1, 48, 64]", "[1, 48, 64, 3, 3]", "[0, 48, 64, 3]", "[1.5, 48, 64, 3]",
+          "[4294967297, 48, 64, 3]", "[18446744073709551617, 48, 64, 3]", "3"}) {
+        spoil("[1, 48, 64, 3]", shape);
+        refuse("4 whole numbers from 1 to 1048576 belong); build the engine again");
+    }
+    for (char const* const other : {"null", "3", "[]", "\"PrototypeAttention\""}) {
+        for (char const* const key : {"\"plugins\": ", "\"settings\": "}) {
+            spoil(std::string(key) + "{}", key + std::string(other));
+            refuse("spoilt.engine.json is damaged (");
+        }
+    }
+    // A line break in a value stays within the line.
+    spoil("\"format_version\": \"1\"", "\"format_version\": \"1\\n2\"");
+    refuse("has format 1\\n2 but this version reads 1");
+    spoil("\"backend\": \"tensorrt\"", "\"backend\": \"tensor\\rrt\"");
+    refuse("is an engine for tensor\\rrt and");
+    spoil("[\"7.5\"]", "[\"7\\n5\"]");
+    refuse("was built for compute capability 7\\n5 (Tesla T4)");
     spoil("}", "");
     refuse("spoilt.engine.json is no JSON; build the engine again");
     spoil("}", "}");
@@ -202,6 +239,7 @@ int main(int, char** words) {
     check_ways(golden);
     check_machine();
     check_engines();
+    check_rebuild();
     check_json();
     check_plugins(words[2], golden / "plugins");
     return 0;
