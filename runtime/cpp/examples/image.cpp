@@ -15,6 +15,7 @@
 #include <opencv2/imgcodecs.hpp>
 
 #include "emca/segmenter.hpp"
+#include "jpeg.hpp"
 
 namespace fs = std::filesystem;
 
@@ -136,6 +137,12 @@ bool is_image(fs::path const& path) {
 }
 
 cv::Mat read_image(fs::path const& path) {
+    cv::Mat image;
+    read_image(path, image);
+    return image;
+}
+
+void read_image(fs::path const& path, cv::Mat& image) {
     std::error_code code;
     if (!fs::is_regular_file(path, code)) {
         throw emca::Error(path.string() + ": no such file; check the path");
@@ -145,22 +152,22 @@ cv::Mat read_image(fs::path const& path) {
              .read(bytes.data(), static_cast<std::streamsize>(bytes.size()))) {
         bytes.clear();
     }
-    cv::Mat image;
+    bool read = false;
     if (!bytes.empty() && is_whole(bytes)) {
         cv::Mat const data(1, static_cast<int>(bytes.size()), CV_8UC1,
                            const_cast<char*>(bytes.data()));
         try {
-            image = cv::imdecode(data, cv::IMREAD_COLOR);
+            read = decode_plain_jpeg(bytes, image) ||
+                   !cv::imdecode(data, cv::IMREAD_COLOR, &image).empty();
         } catch (cv::Exception const& error) {  // absurd sizes, among others
             if (error.code == cv::Error::StsNoMem) {
                 throw;
             }
         }
     }
-    if (image.empty()) {
+    if (!read) {
         throw emca::Error(path.string() + ": not a readable image, or damaged; replace it");
     }
-    return image;
 }
 
 void write_image(fs::path const& path, cv::Mat const& image, std::atomic<bool> const& stop) {

@@ -1,11 +1,55 @@
-// Messages of the programs. tests/runtime/test_video_live.py has the same addresses.
+// Messages of the programs, and JPEGs. tests/runtime/test_video_live.py has the same addresses.
+#include <string>
+#include <vector>
+
+#include <opencv2/imgcodecs.hpp>
+
 #include "check.hpp"
+#include "jpeg.hpp"
 #include "program.hpp"
 #include "source.hpp"
 
 namespace {
 
 void check(char const* source, char const* shown) { CHECK(without_password(source) == shown); }
+
+std::string encoded(cv::Mat const& image, std::vector<int> const& options) {
+    std::vector<unsigned char> bytes;
+    cv::imencode(".jpg", image, bytes, options);
+    return {bytes.begin(), bytes.end()};
+}
+
+cv::Mat decoded(std::string const& bytes) {
+    return cv::imdecode(std::vector<unsigned char>(bytes.begin(), bytes.end()), cv::IMREAD_COLOR);
+}
+
+//! What is decoded past OpenCV has OpenCV's pixels; what is left to OpenCV is not touched.
+void check_jpegs() {
+    cv::Mat image;
+    for (cv::Size const size : {cv::Size(64, 48), cv::Size(61, 47), cv::Size(1, 1)}) {
+        cv::Mat picture(size, CV_8UC3);
+        cv::randu(picture, 0, 256);
+        for (std::vector<int> const& options : std::vector<std::vector<int>>{
+                 {},
+                 {cv::IMWRITE_JPEG_QUALITY, 30},
+                 {cv::IMWRITE_JPEG_PROGRESSIVE, 1},
+                 {cv::IMWRITE_JPEG_RST_INTERVAL, 1, cv::IMWRITE_JPEG_QUALITY, 100}}) {
+            std::string const bytes = encoded(picture, options);
+            if (decode_plain_jpeg(bytes, image)) {
+                CHECK(cv::norm(image, decoded(bytes), cv::NORM_INF) == 0);
+            } else {
+                CHECK(!has_fast_jpegs());
+            }
+            CHECK(!decode_plain_jpeg(bytes.substr(0, bytes.size() / 2), image));
+            std::string exif = bytes;
+            exif.insert(2, std::string("\xff\xe1\x00\x08" "Exif\0\0", 10));
+            CHECK(!decode_plain_jpeg(exif, image));
+        }
+        cv::Mat grey(size, CV_8UC1, cv::Scalar(7));
+        CHECK(!decode_plain_jpeg(encoded(grey, {}), image));
+    }
+    CHECK(!decode_plain_jpeg("\xff\xd8\xff", image));
+}
 
 }  // namespace
 
@@ -25,6 +69,7 @@ int main() {
         check(source, source);
     }
     CHECK(one_line("OpenCV: error:\n> no memory\n") == "OpenCV: error: > no memory");
+    check_jpegs();
     CHECK(run_program([] {}) == 0);
     CHECK(run_program([] { throw emca::Error("of the user"); }) == 2);
     CHECK(run_program([] { throw std::bad_alloc(); }) == 1);
