@@ -83,8 +83,8 @@ def refuse_others(words: Sequence[str]) -> None:
         remedy = OTHERS.get(option) or ("leave it out" if option in REST else "")
         if word == "--threads" and following.startswith("--"):
             remedy = "each of --infStreams=N has a thread; --threads=N are those of a CPU"
-        elif option == "--plugins" and value.endswith(".so"):
-            remedy = f"give --dynamicPlugins={value}"
+        elif option == "--plugins" and (value or following).endswith(".so"):
+            remedy = f"give --dynamicPlugins={value or following}"
         if remedy:
             raise UserError(f"{word}: trtexec has it, this command does not; {remedy}")
 
@@ -187,11 +187,9 @@ def _files(args: argparse.Namespace) -> Iterator[tuple[Path, str]]:
     elif args.backend in ENGINE_BACKENDS:
         from runtime.build import default_target as default_engine
 
-        for engine in [
-            args.saveEngine or args.onnx,
-            *(default_engine(model, args.backend) for model in models),
-        ]:
-            yield engine, "an engine or its model"
+        engines = [default_engine(model, args.backend) for model in models]
+        for engine in (*engines, *filter(None, [args.saveEngine])):
+            yield engine, "an engine"
             yield json_path(engine), "the description of an engine"
     if args.timingCacheFile:
         yield args.timingCacheFile, "the timing cache"

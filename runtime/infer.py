@@ -208,7 +208,8 @@ def _summary(troubles: list[str], count: int) -> str:
     if count == 1:
         return troubles[0]
     more = f"; and {len(troubles) - NAMED} more" if len(troubles) > NAMED else ""
-    return f"{len(troubles)} of {count} sources are damaged: {'; '.join(troubles[:NAMED])}{more}"
+    what = "could not be labelled whole"
+    return f"{len(troubles)} of {count} sources {what}: {'; '.join(troubles[:NAMED])}{more}"
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def write_image(path: Path, image: Pixels) -> None:
     is_encoded, data = cv2.imencode(path.suffix, pixels)
     if not is_encoded:
         height, width = pixels.shape[:2]
-        raise UserError(f"{path}: OpenCV cannot write an image of {width}x{height}; use --tile")
+        raise UserError(f"{path}: OpenCV cannot write an image of {width}x{height}; cut it")
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.tobytes())
 

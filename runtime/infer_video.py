@@ -199,10 +199,12 @@ def _label_folder(path: Path) -> Iterator[Path]:
     """A folder whose label maps are at `path` when the block ends well, instead of earlier ones."""
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is no folder; remove it, or give another folder with -o")
+    path = path.resolve()  # a link may lead to another disk
     temporary, before = (
         path.with_name(f".{path.stem}.{os.getpid()}.{what}{path.suffix}")
         for what in ("part", "part-before")
     )
+    _clear(temporary, before, path)  # of a process of this number that was killed
     try:
         yield temporary
         with suppress(FileNotFoundError):

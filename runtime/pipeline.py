@@ -121,14 +121,14 @@ class Ahead(Generic[T]):
             raise
 
     def end(self) -> None:
-        """Let the iteration end, even where the thread is stuck; may be called from any thread."""
-        self._channel.end(discard=True)
+        """Let the iteration end with what waits by now; may be called from any thread."""
+        self._channel.end()
 
     def __enter__(self) -> Ahead[T]:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.end()
+        self._channel.end(discard=True)
         to_the_end(lambda: self._done.wait(GRACE_S))
 
     def _run(self) -> None:

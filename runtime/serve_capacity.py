@@ -30,8 +30,8 @@ ASSUMED = (
     "FPS: images per second of one instance in the bench, batch {batch}, nothing else running.",
     "Instances: so many that none is busy more than {headroom:.0%} of the time{latency}.",
     "p99 ms: 99 % of the requests are answered within it, when they come at random (Poisson) and "
-    "are spread evenly: the bench's p99, the wait for those before, and up to {delay:g} ms for a "
-    "batch to fill.",
+    "are spread evenly: the bench's p99, the wait for those before, and {delay:g} ms at most for "
+    "others to join the batch.",
     "Not in it: network, decoding and resizing, which the client does.",
 )
 WITHOUT_COPIES = (
@@ -169,7 +169,8 @@ def _speed(row: dict[str, Any]) -> Speed:
 def _p99_ms(speed: Speed, fps: float, delay_ms: float) -> float:
     """Estimated latency of a request to an instance that gets so many images per second.
 
-    A batch waits until it is full, or until its first request has waited for `delay_ms`.
+    A batch waits until it is full, or until its first request has waited for `delay_ms`: one that
+    was measured alone may have to wait for others all the same.
 
     The wait is that of an M/D/1 queue in heavy traffic (Kingman's exponential bound): the share
     of requests that wait longer than t is busy * exp(-2 (1 - busy) t / service time).
@@ -177,7 +178,7 @@ def _p99_ms(speed: Speed, fps: float, delay_ms: float) -> float:
     service = 1000 * speed.batch / speed.fps
     busy = fps / speed.fps
     waiting = service / (2 * (1 - busy)) * math.log(max(busy / TAIL, 1)) if busy < 1 else math.inf
-    filling = min(1000 * (speed.batch - 1) / fps, delay_ms)
+    filling = delay_ms if speed.batch == 1 else min(1000 * (speed.batch - 1) / fps, delay_ms)
     return speed.p99_ms + waiting + filling
 
 

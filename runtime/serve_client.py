@@ -94,12 +94,14 @@ def main(argv: list[str] | None = None) -> None:
         pairs = zip(images, output_names(images), strict=True)
         waiting = [workers.label(image, args.out / name) for image, name in pairs]
         answers = progress(as_completed(waiting), desc="labelling", total=len(waiting))
-        troubles = [trouble for done in answers if (trouble := done.result())]
-    count = len(images) - len(troubles)
+        damaged = [trouble for done in answers if (trouble := done.result())]
+    count = len(images) - len(damaged)
     what = "image" if count == 1 else "images"
     print(f"{count} {what} labelled by {args.name} at {args.url} over {protocol}: {args.out}")
-    if troubles:
-        raise UserError(f"{len(troubles)} of {len(images)} images left out: {'; '.join(troubles)}")
+    if troubles := [*sources.troubles, *damaged]:
+        raise UserError(
+            f"{len(troubles)} of {len(sources)} sources left out: {'; '.join(troubles)}"
+        )
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def write_repository(repository: Path, models: Sequence[Served]) -> str:
-    """Add the models to a repository; all of them appear, or none.
+    """Add the models to a repository; none gets its name before all are complete.
 
     Returns:
         The options that tritonserver needs beside the repository.
@@ -64,7 +64,7 @@ def write_repository(repository: Path, models: Sequence[Served]) -> str:
             )
     libraries = _needed_libraries(models)
     repository.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:  # at its end all get their names, or none does
+    with ExitStack() as stack:  # they get their names at its end
         for served in models:
             _fill(stack.enter_context(_new_folder(folder_of(repository, served))), served)
         copy_libraries(repository, libraries)

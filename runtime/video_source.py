@@ -193,22 +193,22 @@ class _Shown:
     fps: float
     count: int = 0
     due: float = 0.0
-    _start: float = 0.0
     _regular: int = 0
+    _late: float = 0.0
 
     def add(self, stamp: float) -> None:
         """A frame that shows at this second."""
-        if not self.count:
-            self._start = stamp
-        self._regular += abs(stamp - self.due) * self.fps < IRREGULAR
+        late = (stamp - self.due) * self.fps if self.count else 0.0
+        if abs(late) < IRREGULAR:  # the stated frame rate is a little off, perhaps
+            self._regular += 1
+        else:
+            self._late += late
         self.count, self.due = self.count + 1, stamp + 1 / self.fps
 
     @property
     def missing(self) -> int:
         """Frames that should have shown in between; 0 of a video of varying frame rate."""
-        if self._regular < STEADY * self.count:
-            return 0
-        return max(0, round((self.due - self._start) * self.fps) - self.count)
+        return 0 if self._regular < STEADY * self.count else max(0, round(self._late))
 
 
 def check_name(path: Path | str) -> None:

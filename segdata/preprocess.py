@@ -114,8 +114,8 @@ def _decode(path: Path, flags: int) -> Bytes:
         except cv2.error as error:
             if "CV_IO_MAX_IMAGE" in str(error):
                 raise UserError(
-                    f"{path}: its head says that it has more pixels than OpenCV takes (2^30); cut "
-                    "it into parts, or set OPENCV_IO_MAX_IMAGE_PIXELS, if it is not damaged"
+                    f"{path}: its head says that it has more pixels than OpenCV takes (2^30, a "
+                    "side 2^20); cut it into parts, if it is not damaged"
                 ) from None
     if decoded is None:
         raise UserError(f"{path}: not a readable image, or damaged; replace or remove it")

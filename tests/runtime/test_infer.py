@@ -82,7 +82,7 @@ def test_a_damaged_image_does_not_stop_the_others(toys, failing):
     (folder / "4.png").write_bytes(b"")
     out = toys.folder / "out"
     said = failing(main, toys.model(), folder, "-o", out)
-    assert said.startswith("error: 2 of 5 sources are damaged: ")
+    assert said.startswith("error: 2 of 5 sources could not be labelled whole: ")
     assert f"{folder}/2.png: not a readable image" in said
     assert f"{folder}/4.png" in said
     assert sorted(path.name for path in out.iterdir()) == [

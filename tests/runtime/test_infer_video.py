@@ -76,7 +76,7 @@ def test_damaged_videos_are_named_and_the_rest_is_done(toys, failing):
     text.write_text("no video")
     out = toys.folder / "out"
     said = failing(main, toys.model(), text, bad, whole, "-o", out)
-    assert said.startswith("error: 2 of 3 sources are damaged: ")
+    assert said.startswith("error: 2 of 3 sources could not be labelled whole: ")
     assert "text.avi: not a readable video" in said
     assert "bad.mp4: " in said
     assert " frames are damaged or missing" in said
@@ -250,3 +250,22 @@ run(main, [{str(toys.model())!r}, {str(toys.folder / "in")!r}, {str(path)!r}, "-
     assert "clip.overlay.mp4: could not be written to its end; is the disk full?" in done.stderr
     assert done.stderr.count("\n") == 1
     assert len(list(out.iterdir())) == 6  # of the images
+
+
+def test_labels_behind_a_link_are_exchanged_where_it_leads(tmp_path):
+    real, link = tmp_path / "disk", tmp_path / "out" / "clip.labels"
+    link.parent.mkdir()
+    real.mkdir()
+    (real / "000000.png").write_text("before")
+    (real / "notes.txt").write_text("kept")
+    link.symlink_to(real)
+    with _label_folder(link) as folder:
+        folder.mkdir()
+        (folder / "000000.png").write_text("new")
+    assert link.is_symlink()
+    assert {file.name: file.read_text() for file in real.iterdir()} == {
+        "000000.png": "new",
+        "notes.txt": "kept",
+    }
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "out"]
+    assert list(link.parent.iterdir()) == [link]

@@ -89,7 +89,7 @@ def test_a_damaged_image_is_left_out_and_said(toys, server, failing):
     (toys.folder / "in" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     out = toys.folder / "out"
     said = failing(main, server.url, "open", toys.folder / "in", "-o", out)
-    assert "1 of 2 images left out" in said
+    assert "1 of 2 sources left out" in said
     assert "bad.png" in said
     assert sorted(path.name for path in out.iterdir()) == ["good.labels.png", "good.overlay.jpg"]
 

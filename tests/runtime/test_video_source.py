@@ -122,13 +122,14 @@ def test_a_film_that_was_trimmed_is_as_long_as_its_head_says(tmp_path):
 
 
 def test_gaps_are_damage_where_the_frame_rate_is_steady():
-    steady, varying, jitter = _Shown(10), _Shown(10), _Shown(10)
+    steady, varying, jitter, slow = (_Shown(10) for _ in range(4))
     for index in range(60):
         if index not in range(20, 25):
             steady.add(5 + index / 10)
         varying.add(index / 20 if index < 30 else index / 5)
         jitter.add(index / 10 + 0.01 * (index % 3))
-    assert (steady.missing, varying.missing, jitter.missing) == (5, 0, 0)
+        slow.add(index / 9.5)  # its frame rate is stated wrongly
+    assert [shown.missing for shown in (steady, varying, jitter, slow)] == [5, 0, 0, 0]
 
 
 def test_a_name_that_opencv_cannot_open_is_refused(tmp_path):
