@@ -20,9 +20,6 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-if not __package__:  # run as a script: the project, not its folder runtime/, belongs on the path
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
 from tqdm import tqdm
 
 from plugins import OP_TYPE

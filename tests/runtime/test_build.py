@@ -1,9 +1,7 @@
 import json
 import os
 import re
-import runpy
 import signal
-import sys
 from pathlib import Path
 
 import onnx
@@ -11,7 +9,6 @@ import pytest
 import tensorrt_plugin
 from onnx import helper
 
-import runtime
 from calibration.fp16 import cast_file
 from calibration.int8 import quantize_file
 from plugins import OP_TYPE
@@ -288,16 +285,6 @@ def test_a_truncated_answer_is_a_crash(half, tmp_path, monkeypatch):
     )
     with pytest.raises(RuntimeError, match="ended with exit code 3"):
         main([str(half), RTX])
-
-
-def test_it_runs_as_a_script(half, monkeypatch, capsys):
-    script = Path(runtime.__file__).with_name("build.py")
-    monkeypatch.setattr(sys, "argv", [str(script), str(half), RTX, "--no-plugin"])
-    monkeypatch.setattr(sys, "path", [str(script.parent), *sys.path])
-    with pytest.raises(SystemExit) as exit_:
-        runpy.run_path(str(script), run_name="__main__")
-    assert exit_.value.code == 0
-    assert "=== Engine:" in capsys.readouterr().out
 
 
 def test_names_of_engines():
