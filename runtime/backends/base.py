@@ -180,7 +180,9 @@ class ModelFile:
         try:
             proto = onnx.load_from_string(path.read_bytes())
         except OSError as error:
-            raise UserError(f"{path}: cannot read the model ({error.strerror})") from error
+            raise UserError(
+                f"{path}: cannot read the model ({error.strerror}); check the path"
+            ) from error
         except DecodeError as error:
             raise UserError(f"{path} is no complete ONNX file; export it again") from error
         if not proto.graph.node:
