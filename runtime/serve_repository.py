@@ -37,8 +37,8 @@ from segdata.errors import UserError
 
 VERSION = "1"
 SLOW_INT8 = (
-    "onnxruntime runs it slower than the FP32 file that it was made from: serve that one, or an "
-    "engine"
+    "on a CPU onnxruntime runs it slower than the FP32 file that it was made from: serve that one, "
+    "or an engine on a GPU"
 )
 # Beyond these nothing is gained, and a slip of the finger would fill the memory.
 MOST_BATCH, MOST_INSTANCES = 1024, 64

@@ -16,8 +16,7 @@ bool is_image(std::filesystem::path const& path);
 //! \throw emca::Error the file is missing, damaged or no image
 cv::Mat read_image(std::filesystem::path const& path);
 
-//! The same into `image`, whose memory is used again where the size fits: a new one of every image
-//! costs about as much as a third of its decoding.
+//! The same into `image`, whose memory is used again where the size fits.
 void read_image(std::filesystem::path const& path, cv::Mat& image);
 
 //! \throw emca::Error it cannot be written, or `stop` is set by then
