@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto
 
-from calibration.data import Image, Images, spread
+from calibration.ranges.images import Image, Images, spread
 from runtime.backends.base import ModelFile
 from runtime.backends.onnx_runtime import OnnxRuntimeBackend
 from segdata.errors import UserError

@@ -7,9 +7,9 @@ from pathlib import Path
 from onnx import ModelProto
 
 from calibration.files import agreement, check_target, default_target, write
-from calibration.fold import folded
-from calibration.graph import check_is_float
-from calibration.halving import halve
+from calibration.rewrite.cast import halve
+from calibration.rewrite.edit import check_is_float
+from calibration.rewrite.fold import folded
 from runtime.backends import ModelFile
 from segdata.cli import Parser, run
 from segdata.datasets import open_dataset
@@ -20,7 +20,7 @@ def to_fp16(model: ModelProto) -> ModelProto:
     """Cast an FP32 model to FP16; the argument is left alone, metadata are copied as they are.
 
     Inputs and outputs keep their types, PrototypeAttention stays a local function, and
-    `calibration.islands` says what stays FP32.
+    `calibration.rewrite.fp32_nodes` says what stays FP32.
 
     Raises:
         UserError: the model is in FP16 or quantised already, or has control flow.

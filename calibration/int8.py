@@ -9,10 +9,7 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto
 
-from calibration.data import Image, calibration_images
 from calibration.files import check_target, default_target, try_and_write
-from calibration.methods import quantize_by_best
-from calibration.mixes import Mixes
 from calibration.options import (
     DEFAULT_IMAGES,
     DEFAULT_METHOD,
@@ -20,8 +17,11 @@ from calibration.options import (
     add_judging_options,
     add_range_options,
 )
-from calibration.range_cache import default_cache, find_ranges, provenance
-from calibration.ranges import check_method, measure
+from calibration.ranges.cache import default_cache, find_ranges, provenance
+from calibration.ranges.calibrate import check_method, measure
+from calibration.ranges.images import Image, calibration_images
+from calibration.rewrite.mixes import Mixes
+from calibration.study.methods import quantize_by_best
 from runtime.backends import ModelFile
 from segdata.cli import Parser, run
 from segdata.errors import UserError
@@ -30,12 +30,12 @@ from segdata.errors import UserError
 def to_int8(model: ModelProto, images: Sequence[Image], method: str = DEFAULT_METHOD) -> ModelProto:
     """Quantise an FP32 model as a whole; the argument is left alone, metadata are copied.
 
-    `calibration.placement` says what is quantised, `calibration.mixes` in which form.
+    `calibration.rewrite.placement` says what is quantised, `calibration.rewrite.mixes` in which form.
 
     Args:
         model: one uint8 input [N,H,W,3], opset 18 or newer.
         images: uint8 RGB [H,W,3] of that size, real ones.
-        method: a key of `calibration.ranges.METHODS`.
+        method: a key of `calibration.ranges.calibrate.METHODS`.
 
     Raises:
         UserError: no images, images of another size, an unknown method, a model in another
@@ -63,7 +63,7 @@ def quantize_file(
         data: a data set as in `segdata.datasets`; labels are not needed.
         images: how many to take, evenly spread over the data set.
         method: as in `to_int8`.
-        cache: where ranges are kept for the next run (`calibration.range_cache`).
+        cache: where ranges are kept for the next run (`calibration.ranges.cache`).
 
     Returns:
         In a few words, how well it agrees with the source on some of the images.

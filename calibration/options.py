@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from calibration.ranges import METHODS
+from calibration.ranges.calibrate import METHODS
 from runtime.backends import CPU_BACKENDS
 from segdata.cli import Parser
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from calibration.costs import BlockCost, Change
+from calibration.study.block_costs import BlockCost, Change
 from runtime import plot_canvas
 from runtime.plot import MARKERS
 from runtime.plot_canvas import (

@@ -17,15 +17,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from calibration import pictures
-from calibration.choice import choose
-from calibration.clocks import Clock, EngineShop, Estimate, Stopwatch
-from calibration.costs import Mix, score_all
-from calibration.devices import DEFAULT_DEVICE, DEVICES, find_device
+from calibration.estimate.devices import DEFAULT_DEVICE, DEVICES, find_device
 from calibration.files import check_target, default_target, write
-from calibration.judge import Score
-from calibration.score_file import read_scores, to_dict, to_list
-from calibration.search_result import Result, curve, document, report
-from calibration.study import Study, add_options, open_study
+from calibration.study.accuracy import Score
+from calibration.study.block_costs import Mix, score_all
+from calibration.study.choice import choose
+from calibration.study.latency import Clock, EngineShop, Estimate, Stopwatch
+from calibration.study.result import Result, curve, document, report
+from calibration.study.score_file import read_scores, to_dict, to_list
+from calibration.study.study import Study, add_options, open_study
 from runtime import machine
 from runtime.backends import ENGINE_BACKENDS
 from runtime.backends import choose as choose_backend
@@ -49,7 +49,7 @@ def search(
 
     Args:
         max_drop: points of mIoU that may be lost against FP32 on the held-out images.
-        known: scores from before (`calibration.score_file`).
+        known: scores from before (`calibration.study.score_file`).
         save: called with all scores after each one that is new.
     """
     scores = dict(known)

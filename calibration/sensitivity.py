@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from calibration import pictures
-from calibration.costs import BlockCost, Mix, Sensitivity, runs, sensitivity
-from calibration.judge import Score
-from calibration.score_file import read_scores, to_dict, to_list
-from calibration.study import Study, add_options, open_study
+from calibration.study.accuracy import Score
+from calibration.study.block_costs import BlockCost, Mix, Sensitivity, runs, sensitivity
+from calibration.study.score_file import read_scores, to_dict, to_list
+from calibration.study.study import Study, add_options, open_study
 from runtime import machine
 from runtime.parity import aligned, points
 from runtime.results import json_output, origin

@@ -7,8 +7,8 @@ import pytest
 from tiny import tiny_config
 
 from calibration.fp16 import to_fp16
-from calibration.graph import Links
 from calibration.int8 import to_int8
+from calibration.rewrite.edit import Links
 from export.to_onnx import export_checkpoint
 from runtime.backends.base import ModelFile
 from runtime.backends.onnx_runtime import OnnxRuntimeBackend

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto
 
 from calibration.fp16 import cast_file, main, to_fp16
-from calibration.graph import element_types
+from calibration.rewrite.edit import element_types
 from plugins import OP_TYPE
 from runtime.backends.base import ModelFile
 from segdata.errors import UserError

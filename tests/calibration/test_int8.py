@@ -5,9 +5,9 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from calibration.graph import Links, element_types
 from calibration.int8 import main, quantize_file, to_int8
-from calibration.ranges import METHODS
+from calibration.ranges.calibrate import METHODS
+from calibration.rewrite.edit import Links, element_types
 from plugins import OP_TYPE
 from runtime.backends.base import ModelFile
 from segdata.errors import UserError

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from calibration import pictures
-from calibration.costs import BlockCost, Change
-from calibration.judge import Score
 from calibration.pictures import MixPoint
+from calibration.study.accuracy import Score
+from calibration.study.block_costs import BlockCost, Change
 from runtime import plot_canvas
 
 SCORE = Score(0.5, 0.9, [])

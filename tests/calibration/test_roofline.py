@@ -5,7 +5,7 @@ import onnx
 import pytest
 from quantised import Quantised
 
-from calibration.devices import Device, find_device
+from calibration.estimate.devices import Device, find_device
 from calibration.fp16 import to_fp16
 from calibration.roofline import estimate, main, milliseconds
 from runtime.flops import count

@@ -14,8 +14,8 @@ DATA = ["--data", "scenes:n=9:train", "--images=3", "--held-out=4"]
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr("calibration.clocks.DURATION_S", 0.01)
-    monkeypatch.setattr("calibration.clocks.REPEATS", 1)
+    monkeypatch.setattr("calibration.study.latency.DURATION_S", 0.01)
+    monkeypatch.setattr("calibration.study.latency.REPEATS", 1)
 
 
 def table(file):
@@ -42,7 +42,7 @@ def test_the_model_the_table_and_the_curve_are_written(file, capsys):
 
 
 def test_an_estimate_needs_no_measurement_and_is_the_same_every_time(file, monkeypatch):
-    monkeypatch.setattr("calibration.clocks.measure", None)
+    monkeypatch.setattr("calibration.study.latency.measure", None)
     arguments = [str(file), *DATA, "--max-drop=5", "--latency=estimated", "--device=t4"]
     assert main(arguments) == 0
     first, target = table(file), file.with_name("model.mixed.onnx")
@@ -75,7 +75,7 @@ def test_the_choice_keeps_within_the_drop_on_the_images_that_judge(file):
 
 
 def test_fp16_may_win(file, monkeypatch, capsys):
-    monkeypatch.setattr("calibration.clocks.milliseconds", lambda costs: 1.0)
+    monkeypatch.setattr("calibration.study.latency.milliseconds", lambda costs: 1.0)
     assert main([str(file), *DATA, "--max-drop=50", "--latency=estimated"]) == 0
     assert "FP16 wins here" in capsys.readouterr().out
     card = ModelFile.read(file.with_name("model.mixed.onnx")).card

@@ -9,10 +9,10 @@ import onnx
 import pytest
 
 from calibration import sensitivity
-from calibration.blocks import HEADS
-from calibration.judge import Judge
-from calibration.mixes import Mixes
+from calibration.rewrite.blocks import HEADS
+from calibration.rewrite.mixes import Mixes
 from calibration.sensitivity import main
+from calibration.study.accuracy import Judge
 from runtime import plot_canvas
 from segdata.cli import run
 from segdata.errors import UserError

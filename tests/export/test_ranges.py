@@ -8,9 +8,9 @@ import torch
 from cards import make_card
 from tiny import tiny_config
 
-from calibration.fold import folded
-from calibration.placement import place
-from calibration.qdq import insert
+from calibration.rewrite.fold import folded
+from calibration.rewrite.placement import place
+from calibration.rewrite.qdq import insert
 from export.passes import finish
 from export.ranges import take_ranges
 from export.to_onnx import export_checkpoint, export_model

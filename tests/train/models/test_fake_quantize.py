@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from calibration.qdq import scales
+from calibration.rewrite.qdq import scales
 from train.models.decoder import MaskedCrossAttention, SelfAttentionLayer
 from train.models.fake_quantize import (
     LEVELS,

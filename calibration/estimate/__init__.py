@@ -1,0 +1,1 @@
+"""Latency of GPUs that are not at hand."""
