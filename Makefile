@@ -42,7 +42,7 @@ gpu-check: ## prove and time the kernels on the GPU at hand; nothing is download
 
 # A run for each stage, as in use: torch, onnxruntime and OpenVINO each bring their own threads. Its
 # tests are shared among processes, in which one thread each is enough; those of WHOLE share one result.
-PARTS := segdata plugins train export calibration runtime test_baselines.py test_gpu_check.py \
+PARTS := emca segdata plugins train export calibration runtime test_baselines.py test_gpu_check.py \
     test_docs.py test_engines.py test_pages.py test_docker.py test_cpp_cmake.py
 WHOLE := test_pipeline.py test_cpp.py
 SHARED := -n auto --maxprocesses 4 --dist worksteal
@@ -54,7 +54,7 @@ test: $(STAMP) ## prove the code
 check: $(STAMP) ## format, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy segdata calibration plugins runtime
+	$(BIN)/mypy emca segdata calibration plugins runtime
 	$(BIN)/lint-imports
 
 clean: ## remove what the targets made; your own runs in out/ stay

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from emca.cli import Parser, progress, run
 from runtime.backends import load
 from runtime.evaluate import predict
-from runtime.infer_sources import find_sources
-from runtime.results import json_output, origin
+from runtime.media.sources import find_sources
+from runtime.results.output import json_output, origin
 from runtime.to_openvino import convert
-from segdata.cli import Parser, progress, run
 from segdata.preprocess import read_image, read_label
 
 

@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from typing import IO
 
-from runtime.results import json_output, origin
-from segdata.cli import Parser, run
-from segdata.errors import UserError
+from emca.cli import Parser, run
+from emca.errors import UserError
+from runtime.results.output import json_output, origin
 
 ROOT = Path(__file__).resolve().parents[1]
 # The page's commands; `make demo` installs first, which is timed by itself here.

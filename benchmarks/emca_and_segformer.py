@@ -20,10 +20,10 @@ from untrained import export_untrained, model_config, network
 
 from calibration.fp16 import cast_file
 from calibration.int8 import quantize_file
+from emca.cli import Parser, run
 from runtime.backends import load
-from runtime.measure import measure
-from runtime.results import json_output, origin
-from segdata.cli import Parser, run
+from runtime.results.output import json_output, origin
+from runtime.timing.latency import measure
 from segdata.datasets import open_dataset
 from train.config import ModelConfig
 

@@ -21,12 +21,12 @@ import cv2
 import numpy as np
 import onnx
 
+from emca.cli import Parser, run
 from runtime.backends import ModelFile, load
 from runtime.embed import embed
-from runtime.end_to_end import EndToEnd, end_to_end, table
-from runtime.results import json_output, origin
+from runtime.results.output import json_output, origin
+from runtime.timing.end_to_end import EndToEnd, end_to_end, table
 from runtime.to_openvino import convert
-from segdata.cli import Parser, run
 from segdata.datasets import open_dataset
 
 CAMERA = (720, 1280)

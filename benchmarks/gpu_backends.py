@@ -9,11 +9,11 @@ from typing import Any
 
 from untrained import export_untrained, model_config, network
 
+from emca.errors import UserError
 from export.to_onnx import export_checkpoint
 from runtime import bench
 from runtime.backends import BACKENDS, CPU_BACKENDS
 from runtime.backends.engine_file import json_path
-from segdata.errors import UserError
 
 PRESET = "ade20k_resnet50"
 SIZE = (512, 512)

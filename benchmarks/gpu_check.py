@@ -26,9 +26,9 @@ if not find_spec("torch"):
     sys.exit(2)
 import torch
 
-from runtime.results import json_output, origin
-from segdata.cli import Parser, run
-from segdata.errors import UserError
+from emca.cli import Parser, run
+from emca.errors import UserError
+from runtime.results.output import json_output, origin
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "gpu-check"

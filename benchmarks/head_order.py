@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from emca.cli import Parser, parse_size, progress, run
 from export.to_onnx import export_checkpoint
 from runtime.backends import load
 from runtime.evaluate import predict
-from runtime.measure import measure
-from runtime.results import json_output, origin
-from segdata.cli import Parser, parse_size, progress, run
+from runtime.results.output import json_output, origin
+from runtime.timing.latency import measure
 from segdata.datasets import open_dataset
 from segdata.metrics import ConfusionMatrix
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from rtx_builds import TARGETS, build_one
 
+from emca.cli import Parser, run
+from emca.errors import UserError
+from emca.files import sha256
 from runtime.backends.base import ModelFile
-from runtime.results import json_output, origin
-from segdata.cli import Parser, run
-from segdata.errors import UserError
-from segdata.files import sha256
+from runtime.results.output import json_output, origin
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -16,13 +16,13 @@ from statistics import median
 
 import numpy as np
 
+from emca.cli import Parser, run
+from emca.errors import UserError
+from emca.files import sha256
 from runtime.backends import CPU_BACKENDS, Backend, load
-from runtime.measure import measure
-from runtime.results import json_output, origin
-from segdata.cli import Parser, run
+from runtime.results.output import json_output, origin
+from runtime.timing.latency import measure
 from segdata.datasets import open_dataset
-from segdata.errors import UserError
-from segdata.files import sha256
 from segdata.preprocess import fit
 
 PROFILED = 40  # runs

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 from untrained import export_untrained, model_config, network
 
+from emca.cli import Parser, run
 from runtime.backends import CPU_BACKENDS, ModelFile, load
-from runtime.flops import count
-from runtime.measure import measure
-from runtime.results import json_output, origin
+from runtime.graph.flops import count
+from runtime.results.output import json_output, origin
+from runtime.timing.latency import measure
 from segdata.classes import ADE20K
-from segdata.cli import Parser, run
 from segdata.datasets import open_dataset
 from train.models.decoder import Predictions
 from train.models.mask2former import semantic_scores

@@ -34,9 +34,9 @@ from transformers import (
 from transformers.utils import logging
 from untrained import randomise
 
-from runtime.results import json_output, origin
+from emca.cli import Parser, progress, run
+from runtime.results.output import json_output, origin
 from segdata.classes import ADE20K
-from segdata.cli import Parser, progress, run
 from segdata.datasets import open_dataset
 from train.models import Network, build_model
 from train.models.backbones import MIT, STAGES

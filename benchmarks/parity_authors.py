@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from untrained import randomise
 
+from emca.errors import UserError
 from segdata.classes import ADE20K, CITYSCAPES
-from segdata.errors import UserError
 from train.models import deform_conv
 from train.models.backbones import SWIN
 from train.models.pidnet import VARIANTS

@@ -3,7 +3,7 @@
 python benchmarks/roofline_fit.py [-o benchmarks/roofline_fit.json]
 
 The networks are built anew, layer by layer, with weights that cost no time. The figures are those
-that the shares in calibration/estimate/devices.py were fitted to, but for ResNet-18, which was left out.
+that the shares in calibration/estimate/devices.py were fitted to, except ResNet-18, left out.
 Published: mmdeploy, docs/en/03-benchmark/benchmark.md (TensorRT 7.2), and Paddle Inference 2.3, GPU
 benchmark (TensorRT 8.0), where two are given the mean counts; ResNet-18 from a user's release note.
 """
@@ -22,8 +22,8 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from calibration.estimate.devices import find_device
 from calibration.rewrite.mixes import Mixes
 from calibration.roofline import estimate, milliseconds
-from runtime.results import json_output, origin
-from segdata.cli import Parser, run
+from emca.cli import Parser, run
+from runtime.results.output import json_output, origin
 
 DEVICE = "t4"
 # Milliseconds for FP32, FP16 and INT8.

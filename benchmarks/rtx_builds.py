@@ -22,15 +22,15 @@ from untrained import export_untrained, model_config, network
 import plugins
 from calibration.fp16 import cast_file
 from calibration.int8 import quantize_file
+from emca.cli import Parser, run
+from emca.errors import UserError
 from plugins import OP_TYPE
 from runtime.backends.base import ModelFile
 from runtime.backends.engine_file import Profile
 from runtime.build import build
-from runtime.build_graph import custom_operators
-from runtime.build_options import BuildOptions
-from runtime.results import json_output, origin
-from segdata.cli import Parser, run
-from segdata.errors import UserError
+from runtime.engines.graph import custom_operators
+from runtime.engines.options import BuildOptions
+from runtime.results.output import json_output, origin
 
 SIZE = (512, 512)
 PRESETS = {

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from emca.cli import Parser, progress, run
 from runtime.backends import ModelFile
 from runtime.backends.onnx_runtime import OnnxRuntimeBackend
-from runtime.results import json_output, origin
-from segdata.cli import Parser, progress, run
+from runtime.results.output import json_output, origin
 from segdata.datasets import open_dataset
 from segdata.metrics import ConfusionMatrix
 from segdata.preprocess import fit

@@ -32,8 +32,8 @@ import onnxruntime
 
 from runtime.backends import load
 from runtime.evaluate import predict
-from runtime.machine import command_line
-from runtime.results import json_output, origin
+from runtime.results.machine import command_line
+from runtime.results.output import json_output, origin
 from runtime.serve_client import main as label
 from runtime.serve_repository import main as serve
 from runtime.serve_repository import model_name

@@ -26,8 +26,8 @@ import numpy as np
 from soak_checks import Surprise, look_at
 from soak_faults import FAULTS, SIZE, Soak, full_disk
 
-from runtime.results import json_output, origin
-from segdata.cli import Parser, progress, run
+from emca.cli import Parser, progress, run
+from runtime.results.output import json_output, origin
 from segdata.datasets import open_dataset
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 
-from segdata.files import sha256
+from emca.files import sha256
 
 OUTPUTS = (".labels.png", ".overlay.jpg", ".overlay.mp4")
 FRAME = re.compile(r"\d{6}\.png")  # of --save-labels, in a folder NAME.labels

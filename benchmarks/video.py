@@ -24,14 +24,14 @@ from typing import Any
 import cv2
 import numpy as np
 
+from emca.cli import Parser, progress, run
 from runtime.backends import load
-from runtime.host_queries import HostQueries
-from runtime.infer_video import VideoOptions, label_video
-from runtime.machine import usable_cores
-from runtime.results import json_output, origin
-from runtime.segmenter import Segmenter
-from runtime.video_source import VideoFile
-from segdata.cli import Parser, progress, run
+from runtime.media.reader import VideoFile
+from runtime.media.video import VideoOptions, label_video
+from runtime.results.machine import usable_cores
+from runtime.results.output import json_output, origin
+from runtime.segment.segmenter import Segmenter
+from runtime.timing.host_queries import HostQueries
 from segdata.datasets import open_dataset
 from segdata.preprocess import fit
 

@@ -12,10 +12,10 @@ import onnx
 from onnx import ModelProto
 
 from calibration.ranges.images import Image, Images, spread
+from emca.errors import UserError
+from emca.files import atomic_path, beside, sha256
 from runtime.backends.base import ModelFile
 from runtime.backends.onnx_runtime import OnnxRuntimeBackend
-from segdata.errors import UserError
-from segdata.files import atomic_path, beside, sha256
 
 _TRIAL_IMAGES = 4
 

@@ -10,8 +10,8 @@ from calibration.files import agreement, check_target, default_target, write
 from calibration.rewrite.cast import halve
 from calibration.rewrite.edit import check_is_float
 from calibration.rewrite.fold import folded
+from emca.cli import Parser, run
 from runtime.backends import ModelFile
-from segdata.cli import Parser, run
 from segdata.datasets import open_dataset
 from segdata.preprocess import fit
 

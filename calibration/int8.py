@@ -22,15 +22,15 @@ from calibration.ranges.calibrate import check_method, measure
 from calibration.ranges.images import Image, calibration_images
 from calibration.rewrite.mixes import Mixes
 from calibration.study.methods import quantize_by_best
+from emca.cli import Parser, run
+from emca.errors import UserError
 from runtime.backends import ModelFile
-from segdata.cli import Parser, run
-from segdata.errors import UserError
 
 
 def to_int8(model: ModelProto, images: Sequence[Image], method: str = DEFAULT_METHOD) -> ModelProto:
     """Quantise an FP32 model as a whole; the argument is left alone, metadata are copied.
 
-    `calibration.rewrite.placement` says what is quantised, `calibration.rewrite.mixes` in which form.
+    `calibration.rewrite` has what is quantised (`placement`) and in which form (`mixes`).
 
     Args:
         model: one uint8 input [N,H,W,3], opset 18 or newer.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from calibration.ranges.calibrate import METHODS
+from emca.cli import Parser
 from runtime.backends import CPU_BACKENDS
-from segdata.cli import Parser
 
 DEFAULT_IMAGES = 64
 DEFAULT_METHOD = "mse"

@@ -1,10 +1,10 @@
 """What a model would cost on a GPU not at hand: `python -m calibration.roofline MODEL.onnx`.
 
-A kernel (`calibration.estimate.kernels`) takes the longer of two times, that of its arithmetic at the share
+A kernel (`estimate.kernels`) takes the longer of two times, that of its arithmetic at the share
 of the peak that real layers reach and that of its reads and writes at the bandwidth of the memory
 (the roofline model, Williams et al., CACM 2009), and what any kernel takes besides. It is an
 estimate, for choosing between versions of one model. **Nothing of it has been measured on such a
-device.** It leaves out caches, what `calibration.estimate.kernels` leaves out, kernels that run side by
+device.** It leaves out caches, what `estimate.kernels` leaves out, kernels that run side by
 side, clocks that fall with power and heat, and the copies between host and device.
 """
 
@@ -20,13 +20,13 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 from calibration.estimate.devices import DEFAULT_DEVICE, DEVICES, Device, find_device
 from calibration.estimate.kernels import Access, Kernel, kernels
 from calibration.rewrite.edit import element_types
+from emca.cli import Parser, run
+from emca.errors import UserError
 from plugins import DEFORMABLE_ATTENTION, DEFORMABLE_CONVOLUTION, OP_TYPE
 from runtime.backends.base import ModelFile
-from runtime.flops import inlined, known_shapes, with_batch_one
-from runtime.onnx_graph import attribute
-from runtime.op_counts import COUNTERS, Sizes, UnknownShape
-from segdata.cli import Parser, run
-from segdata.errors import UserError
+from runtime.graph.flops import inlined, known_shapes, with_batch_one
+from runtime.graph.op_counts import COUNTERS, Sizes, UnknownShape
+from runtime.graph.reading import attribute
 
 FORMATS = ("int8", "fp16", "fp32")
 

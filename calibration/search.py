@@ -26,16 +26,16 @@ from calibration.study.latency import Clock, EngineShop, Estimate, Stopwatch
 from calibration.study.result import Result, curve, document, report
 from calibration.study.score_file import read_scores, to_dict, to_list
 from calibration.study.study import Study, add_options, open_study
-from runtime import machine
+from emca.cli import Parser, run
+from emca.errors import UserError
+from runtime.accuracy.verdict import Thresholds
 from runtime.backends import ENGINE_BACKENDS
 from runtime.backends import choose as choose_backend
 from runtime.certify import certify
 from runtime.certify_options import Options
-from runtime.certify_verdict import Thresholds
-from runtime.results import json_output, origin
-from segdata.cli import Parser, run
+from runtime.results import machine
+from runtime.results.output import json_output, origin
 from segdata.datasets import open_dataset
-from segdata.errors import UserError
 
 MAX_DROP = 0.5
 

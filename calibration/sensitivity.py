@@ -18,12 +18,12 @@ from calibration.study.accuracy import Score
 from calibration.study.block_costs import BlockCost, Mix, Sensitivity, runs, sensitivity
 from calibration.study.score_file import read_scores, to_dict, to_list
 from calibration.study.study import Study, add_options, open_study
-from runtime import machine
-from runtime.parity import aligned, points
-from runtime.results import json_output, origin
-from segdata.cli import Parser, run
-from segdata.errors import UserError
-from segdata.files import beside
+from emca.cli import Parser, run
+from emca.errors import UserError
+from emca.files import beside
+from runtime.comparison.rows import aligned, points
+from runtime.results import machine
+from runtime.results.output import json_output, origin
 
 SAME = "same labels %"  # as FP32
 

@@ -9,8 +9,8 @@ import torch.onnx.ops
 from onnx import ModelProto, NodeProto, helper
 from torch import Tensor, nn
 
+from emca.errors import UserError
 from plugins import DOMAIN
-from segdata.errors import UserError
 from train.models.fake_quantize import ActivationQuantizer
 
 _OP_TYPE = "Range"

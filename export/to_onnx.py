@@ -15,6 +15,9 @@ import onnx
 import torch
 from onnx import ModelProto
 
+from emca.cli import Parser, parse_size, run
+from emca.errors import UserError
+from emca.files import atomic_path, sha256
 from export.functions import with_custom_ops
 from export.parity import REQUIRED_AGREEMENT, check_parity
 from export.passes import finish
@@ -22,9 +25,6 @@ from export.ranges import take_ranges
 from export.wrapper import OUTPUTS, DeployModel
 from segdata.card import HEAD_ORDERS, HEADS, ModelCard
 from segdata.classes import IGNORE_INDEX
-from segdata.cli import Parser, parse_size, run
-from segdata.errors import UserError
-from segdata.files import atomic_path, sha256
 from segdata.preprocess import MEAN, STD
 from train.checkpoint import Checkpoint
 from train.models.fake_quantize import remove_quantizers

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from emca.errors import UserError
 from plugins.names import OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
-from segdata.errors import UserError
 
 FILE_NAME = "libemca_plugin.so"
 ENVIRONMENT = "EMCA_PLUGIN"

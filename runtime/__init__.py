@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runtime.segmenter import Segmenter
+    from runtime.segment.segmenter import Segmenter
 
 __all__ = ["Segmenter"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "Segmenter":
-        from runtime.segmenter import Segmenter
+        from runtime.segment.segmenter import Segmenter
 
         return Segmenter
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,8 +23,9 @@ if not __package__:  # run as a script: the project, not its folder runtime/, be
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import end_to_end as stages
-from runtime import machine, parity
+from emca.cli import run
+from emca.errors import UserError
+from emca.files import sha256
 from runtime.backends import (
     GPU_BACKENDS,
     Backend,
@@ -34,23 +35,23 @@ from runtime.backends import (
     is_engine,
     load,
 )
-from runtime.backends.cuda_memory import choose_gpu, open_cuda
-from runtime.bench_engines import listen
-from runtime.bench_files import model_files
+from runtime.backends.cuda.memory import choose_gpu, open_cuda
 from runtime.bench_options import bench_parser, check_bench, refuse_others
-from runtime.bench_reports import Reports
-from runtime.build_options import libraries, read_shape
+from runtime.comparison import rows as parity
+from runtime.comparison.formats import model_files
+from runtime.comparison.reports import Reports
+from runtime.engines.current import listen
+from runtime.engines.options import libraries, read_shape
 from runtime.evaluate import check_classes, compare
-from runtime.gpu_state import NotAvailable, Watch, watching
-from runtime.jetson import Jetson
-from runtime.measure import Timing, measure, repeated
-from runtime.nvml import Nvml
-from runtime.results import origin
-from runtime.summary import explanations, summary, trace
-from segdata.cli import run
+from runtime.results import machine
+from runtime.results.output import origin
+from runtime.timing import end_to_end as stages
+from runtime.timing.gpu_state import NotAvailable, Watch, watching
+from runtime.timing.jetson import Jetson
+from runtime.timing.latency import Timing, measure, repeated
+from runtime.timing.nvml import Nvml
+from runtime.timing.summary import explanations, summary, trace
 from segdata.datasets import Dataset, open_dataset
-from segdata.errors import UserError
-from segdata.files import sha256
 
 MOST_SECONDS_END_TO_END = 1.0  # for each format
 

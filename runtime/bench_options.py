@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from emca.cli import Parser
+from emca.errors import UserError
 from runtime.backends import BACKENDS, ENGINE_BACKENDS, GPU_BACKENDS, is_engine
 from runtime.backends.base import INPUT_NAME
 from runtime.backends.engine_file import json_path
-from runtime.build_options import add_build_options, refuse_build_options
-from runtime.trtexec import OTHERS, REST
-from segdata.cli import Parser
-from segdata.errors import UserError
+from runtime.engines.options import add_build_options, refuse_build_options
+from runtime.timing.trtexec import OTHERS, REST
 
 MOST_STREAMS = 256
 OUTPUTS = ("exportTimes", "exportTable", "exportProfile", "exportOutput", "exportLayerInfo")

@@ -22,24 +22,24 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from emca.cli import Parser, progress, run
+from emca.errors import UserError
+from emca.files import atomic_path, beside
 from plugins import OP_TYPE
 from plugins.library import FILE_NAME
-from runtime import machine
 from runtime.backends.base import ModelFile
-from runtime.backends.cuda_memory import choose_gpu, open_cuda
+from runtime.backends.cuda.memory import choose_gpu, open_cuda
 from runtime.backends.engine_file import EngineFile, is_engine
-from runtime.backends.trt_module import NAMES
-from runtime.build_graph import named_plugins, prepare
-from runtime.build_job import Built, Failure, Job, Progress, engine_file
-from runtime.build_layers import layer_table, product_table
-from runtime.build_options import BuildOptions, add_build_options, build_options
-from runtime.build_parity import parity_line
-from runtime.results import origin
-from segdata.cli import Parser, progress, run
-from segdata.errors import UserError
-from segdata.files import atomic_path, beside
+from runtime.backends.trt.module import NAMES
+from runtime.engines.graph import named_plugins, prepare
+from runtime.engines.job import Built, Failure, Job, Progress, engine_file
+from runtime.engines.layers import layer_table, product_table
+from runtime.engines.options import BuildOptions, add_build_options, build_options
+from runtime.engines.trial import parity_line
+from runtime.results import machine
+from runtime.results.output import origin
 
-CHILD = Path(__file__).with_name("build_child.py")
+CHILD = Path(__file__).parent / "engines" / "child.py"
 SUFFIXES = {"tensorrt": ".engine", "tensorrt-rtx": ".rtx.engine"}
 
 

@@ -17,25 +17,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime import machine
-from runtime.backends import Backend, is_engine, load
-from runtime.certify_batches import BatchCheck, check_batches
-from runtime.certify_html import page
-from runtime.certify_measure import check_files, legend, measure, notes, worst_images
-from runtime.certify_options import Options, command_options, read
-from runtime.certify_verdict import Thresholds, Verdict, judge, table
-from runtime.parity_counts import (
+from emca.cli import run
+from emca.errors import UserError
+from emca.files import atomic_path, sha256
+from runtime.accuracy.batches import BatchCheck, check_batches
+from runtime.accuracy.counts import (
     CONFIDENCE,
     Counts,
     Floats,
     draws,
     iou_differences,
 )
-from runtime.results import json_output, origin
-from segdata.cli import run
+from runtime.accuracy.labelling import check_files, legend, measure, notes, worst_images
+from runtime.accuracy.verdict import Thresholds, Verdict, judge, table
+from runtime.backends import Backend, is_engine, load
+from runtime.certify_html import page
+from runtime.certify_options import Options, command_options, read
+from runtime.results import machine
+from runtime.results.output import json_output, origin
 from segdata.datasets import Dataset, open_dataset
-from segdata.errors import UserError
-from segdata.files import atomic_path, sha256
 
 Write = Callable[[dict[str, Any], str], None]
 

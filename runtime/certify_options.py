@@ -6,12 +6,12 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+from emca.cli import Parser
+from emca.errors import UserError
+from runtime.accuracy.counts import RESAMPLES
+from runtime.accuracy.verdict import Thresholds
 from runtime.backends import BACKENDS
-from runtime.certify_verdict import Thresholds
 from runtime.evaluate import MODEL_HELP
-from runtime.parity_counts import RESAMPLES
-from segdata.cli import Parser
-from segdata.errors import UserError
 
 _DESCRIPTION = "Prove that model files label as a reference does, or refuse to certify them."
 

@@ -16,21 +16,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runtime import machine, parity, plot
+from emca.cli import Parser, run
+from emca.files import atomic_path
+from runtime import plot
 from runtime.backends import Backend, load
 from runtime.bench import noise
-from runtime.bench_files import formats
 from runtime.bench_options import add_measuring_options, check_measuring
-from runtime.compare_models import chosen, named, read
-from runtime.compare_table import Entry, Model, document, entries, markdown, notes, tables
+from runtime.comparison import rows as parity
+from runtime.comparison.formats import formats
+from runtime.comparison.models import chosen, named, read
+from runtime.comparison.table import Entry, Model, document, entries, markdown, notes, tables
 from runtime.evaluate import Accuracy
 from runtime.evaluate import compare as score
-from runtime.measure import Timing, measure
 from runtime.plot_points import Point
-from runtime.results import json_output, origin
-from segdata.cli import Parser, run
+from runtime.results import machine
+from runtime.results.output import json_output, origin
+from runtime.timing.latency import Timing, measure
 from segdata.datasets import Dataset, open_dataset
-from segdata.files import atomic_path
 
 STEM = "compare"  # of the files in -o
 

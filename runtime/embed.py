@@ -20,15 +20,15 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-from runtime import machine
+from emca.cli import Parser, parse_size, progress, run
+from emca.errors import UserError
+from emca.files import atomic_path, sha256
 from runtime.backends import ModelFile
 from runtime.backends.base import INPUT_NAME
 from runtime.backends.onnx_runtime import OnnxRuntimeBackend
 from runtime.evaluate import predict
-from segdata.cli import Parser, parse_size, progress, run
+from runtime.results import machine
 from segdata.datasets import open_dataset
-from segdata.errors import UserError
-from segdata.files import atomic_path, sha256
 from segdata.preprocess import PADDING, fitted, nearest
 
 OUTPUT_NAME = "labels"

@@ -15,14 +15,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from emca.cli import Parser, progress, run
+from emca.errors import UserError
+from emca.files import sha256
 from runtime.backends import BACKENDS, Backend, EngineFile, ModelFile, load
-from runtime.machine import command_line
-from runtime.results import json_output, origin
+from runtime.results.machine import command_line
+from runtime.results.output import json_output, origin
 from segdata.card import ModelCard
-from segdata.cli import Parser, progress, run
 from segdata.datasets import Dataset, open_dataset
-from segdata.errors import UserError
-from segdata.files import sha256
 from segdata.metrics import ConfusionMatrix
 from segdata.preprocess import fit, restore
 

@@ -31,10 +31,14 @@ from pathlib import Path
 
 import cv2
 
+from emca.cli import Parser, parse_size, run
+from emca.errors import UserError
 from runtime.backends import BACKENDS
 from runtime.evaluate import MODEL_HELP
-from runtime.infer_images import label_images
-from runtime.infer_sources import (
+from runtime.media.images import label_images
+from runtime.media.live import hide_password, names_a_file, open_live
+from runtime.media.reader import Source, VideoFile
+from runtime.media.sources import (
     LABEL_FOLDER,
     LABELS,
     OVERLAY,
@@ -44,13 +48,9 @@ from runtime.infer_sources import (
     output_names,
     unused,
 )
-from runtime.infer_video import VideoOptions, label_video
-from runtime.segmenter import Segmenter
-from runtime.video_live import hide_password, names_a_file, open_live
-from runtime.video_sink import Window
-from runtime.video_source import Source, VideoFile
-from segdata.cli import Parser, parse_size, run
-from segdata.errors import UserError
+from runtime.media.video import VideoOptions, label_video
+from runtime.media.writer import Window
+from runtime.segment.segmenter import Segmenter
 
 NAMED = 10  # of the sources that failed
 MOST_ENLARGED = 8  # times that a tile may be: more is a slip of the finger and takes hours

@@ -191,7 +191,7 @@ def strips(panels: Sequence[Panel], *, left: str, right: str) -> str:
 
 
 def machine_facts(machine: Mapping[str, Any], threads: int) -> dict[str, str]:
-    """What `runtime.machine.describe` says, in the words of a page."""
+    """What `runtime.results.machine.describe` says, in the words of a page."""
     return {
         "processor": str(machine["cpu"]),
         "cores": str(machine["cores"]),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emca.errors import UserError
 from runtime import plot_canvas
 from runtime.plot_canvas import (
     DARK,
@@ -23,7 +24,6 @@ from runtime.plot_canvas import (
 )
 from runtime.plot_names import clip, write_names
 from runtime.plot_points import Point, coordinates, pareto_front, steps
-from segdata.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

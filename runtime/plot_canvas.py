@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segdata.files import atomic_path
+from emca.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -27,21 +27,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import machine
+from emca.cli import Parser, progress, run
+from emca.errors import UserError
+from emca.files import atomic_path
+from runtime.accuracy.labelling import differences, legend
 from runtime.backends import BACKENDS, Backend, load
-from runtime.certify_measure import differences, legend
 from runtime.evaluate import check_classes, predict
 from runtime.page_html import Panel, Picture
 from runtime.pictures import data_uri
 from runtime.report_bench import Gallery
-from runtime.report_files import Result, find, of_kind, section_of, unknown
 from runtime.report_html import page
+from runtime.results import machine
+from runtime.results.finding import Result, find, of_kind, section_of, unknown
 from segdata.classes import Colour
-from segdata.cli import Parser, progress, run
 from segdata.datasets import Dataset, Sample, open_dataset
 from segdata.draw import overlay
-from segdata.errors import UserError
-from segdata.files import atomic_path
 
 
 def make_panels(

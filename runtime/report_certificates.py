@@ -10,7 +10,7 @@ from typing import Any
 from runtime import chart_bars
 from runtime.certify_html import classes, file_name, measures
 from runtime.page_html import Column, Html, card, details, note, number, signed, table
-from runtime.report_files import Result, section_of
+from runtime.results.finding import Result, section_of
 
 Content = Mapping[str, Any]
 

@@ -21,7 +21,7 @@ from runtime.page_html import (
     section,
 )
 from runtime.report_bench import Gallery
-from runtime.report_files import Result, of_kind, section_of
+from runtime.results.finding import Result, of_kind, section_of
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def page(
     """The whole page.
 
     Args:
-        results: one or more; see `runtime.report_files.find`.
+        results: one or more; see `runtime.results.finding.find`.
         galleries: the pictures of a benchmark, by its file.
         title: stands above the headline.
         command: the command line that makes the page.

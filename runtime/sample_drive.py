@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.infer_images import write_image
-from runtime.video_sink import video_file
-from segdata.cli import Parser, progress, run
+from emca.cli import Parser, progress, run
+from emca.errors import UserError
+from runtime.media.images import write_image
+from runtime.media.writer import video_file
 from segdata.datasets import open_dataset
-from segdata.errors import UserError
 
 HEIGHT, WIDTH, STREET = 640, 1280, 1920
 FPS = 25

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.parity import aligned, number
-from runtime.serve_config import DEFAULT_DELAY_US, MOST_DELAY_US, count_of
-from segdata.cli import Parser, run
-from segdata.errors import UserError
+from emca.cli import Parser, run
+from emca.errors import UserError
+from runtime.comparison.rows import aligned, number
+from runtime.serving.config import DEFAULT_DELAY_US, MOST_DELAY_US, count_of
 
 SERVED_BY = ("tensorrt", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt")
 HEADROOM = 0.7

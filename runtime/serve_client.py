@@ -13,12 +13,12 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import closing
 from pathlib import Path
 
-from runtime.infer_images import write_image
-from runtime.infer_sources import LABELS, OVERLAY, find_sources, output_names
-from runtime.serve_protocol import ServedModel
-from segdata.cli import Parser, progress, run
+from emca.cli import Parser, progress, run
+from emca.errors import UserError
+from runtime.media.images import write_image
+from runtime.media.sources import LABELS, OVERLAY, find_sources, output_names
+from runtime.serving.client import ServedModel
 from segdata.draw import overlay_with_legend
-from segdata.errors import UserError
 from segdata.preprocess import read_image
 
 IN_FLIGHT = 4

@@ -18,10 +18,12 @@ from contextlib import ExitStack, contextmanager
 from os import getpid
 from pathlib import Path
 
+from emca.cli import Parser, run
+from emca.errors import UserError
 from plugins import OP_TYPE
 from runtime.backends import EngineFile, ModelFile, is_engine
 from runtime.evaluate import MODEL_HELP
-from runtime.serve_config import (
+from runtime.serving.config import (
     DEFAULT_DELAY_US,
     KINDS,
     MOST_DELAY_US,
@@ -31,9 +33,7 @@ from runtime.serve_config import (
     count_of,
     folder_of,
 )
-from runtime.serve_start import START, copy_libraries, find_libraries, write_start
-from segdata.cli import Parser, run
-from segdata.errors import UserError
+from runtime.serving.start import START, copy_libraries, find_libraries, write_start
 
 VERSION = "1"
 SLOW_INT8 = (

@@ -28,16 +28,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime import compare, machine, plot
+from emca.cli import Parser, run
+from emca.errors import UserError
+from emca.files import sha256
+from runtime import compare, plot
 from runtime.backends import ENGINE_BACKENDS, ModelFile, choose
 from runtime.bench_options import add_measuring_options, check_measuring
+from runtime.comparison.sweep_set import SweepSet, read_set
 from runtime.evaluate import check_classes
-from runtime.results import json_output, origin
-from runtime.sweep_set import SweepSet, read_set
-from segdata.cli import Parser, run
+from runtime.results import machine
+from runtime.results.output import json_output, origin
 from segdata.datasets import open_dataset
-from segdata.errors import UserError
-from segdata.files import sha256
 
 RECORD = "variant.json"  # in the folder of a variant, once it is trained
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import openvino
 
+from emca.cli import Parser, run
+from emca.errors import UserError
+from emca.files import atomic_path, beside, sha256
 from runtime.backends.base import ModelFile
-from runtime.backends.open_vino import CONFIG, DEVICE, read_network, refusal
+from runtime.backends.ov.backend import CONFIG, DEVICE, read_network, refusal
 from segdata.card import FORMAT_VERSION
-from segdata.cli import Parser, run
-from segdata.errors import UserError
-from segdata.files import atomic_path, beside, sha256
 
 SUFFIX = ".xml"
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from segdata.errors import UserError
+from emca.errors import UserError
 
 FORMAT_VERSION = "1"
 HEADS = ("labels", "scores", "masks")

@@ -13,7 +13,7 @@ The split is `val` unless given.
 
 from __future__ import annotations
 
-from segdata.errors import UserError, nearest
+from emca.errors import UserError, nearest
 from segdata.readers import READERS
 from segdata.samples import Dataset, Sample
 from segdata.scenes import open_scenes

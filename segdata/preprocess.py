@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from segdata.errors import UserError
+from emca.errors import UserError
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from emca.errors import UserError, nearest
 from segdata.classes import (
     ADE20K,
     CAMVID,
@@ -22,7 +23,6 @@ from segdata.classes import (
     Taxonomy,
     generated_palette,
 )
-from segdata.errors import UserError, nearest
 from segdata.preprocess import Bytes, read_image, read_label
 from segdata.samples import DEFAULT_SPLIT, Dataset, Sample
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from emca.cli import parse_size
+from emca.errors import UserError, nearest
 from segdata.classes import SCENES, Taxonomy
-from segdata.cli import parse_size
-from segdata.errors import UserError, nearest
 from segdata.samples import DEFAULT_SPLIT, Dataset, Sample
 from segdata.street import draw_street
 

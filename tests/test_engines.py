@@ -20,8 +20,8 @@ from plugins import OP_TYPE
 from runtime.backends import ModelFile
 from runtime.backends.engine_file import EngineFile, Profile
 from runtime.build import build
-from runtime.build_job import Built
-from runtime.build_options import BuildOptions
+from runtime.engines.job import Built
+from runtime.engines.options import BuildOptions
 from segdata.datasets import open_dataset
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))

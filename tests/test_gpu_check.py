@@ -15,7 +15,7 @@ import gpu_check
 import gpu_kernels
 import gpu_models
 
-from segdata.cli import run
+from emca.cli import run
 
 
 def test_the_unfused_operator_is_the_same_operator():

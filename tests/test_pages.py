@@ -15,8 +15,8 @@ from runtime import certify_html
 from runtime.page_html import Panel, Picture
 from runtime.pictures import data_uri
 from runtime.report_bench import Gallery
-from runtime.report_files import find
 from runtime.report_html import page
+from runtime.results.finding import find
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from runtime.emca import VERBS
+from emca.__main__ import VERBS
 from segdata.datasets import open_dataset
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from segdata.cli import Parser, run
+from emca.cli import Parser, run
 from train.config import PRESETS, load_config
 from train.loop import Trainer
 

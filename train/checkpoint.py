@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segdata.errors import UserError
-from segdata.files import atomic_path
+from emca.errors import UserError
+from emca.files import atomic_path
 from train.config import Config, from_dict
 from train.models import build_model
 from train.models.network import Network

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
-from segdata.errors import UserError, nearest
+from emca.errors import UserError, nearest
 
 GROUPS = 32  # of every group norm
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from emca.errors import UserError
 from segdata.datasets import Dataset
-from segdata.errors import UserError
 from train.augment import augment
 from train.config import AugmentConfig
 

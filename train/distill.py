@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.config import Config
 from train.loss import dice_loss, mean_over_processes
 from train.matcher import assign, mask_cost

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from segdata.cli import progress
+from emca.cli import progress
+from emca.errors import UserError
 from segdata.datasets import Dataset
-from segdata.errors import UserError
 from segdata.metrics import ConfusionMatrix
 from segdata.preprocess import fit, restore
 from train.data import first_error, one_opencv_thread, raising

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from segdata.errors import UserError
+from emca.errors import UserError
 
 
 def initialise(model: nn.Module, state: Mapping[str, Tensor], source: str) -> str:

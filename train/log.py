@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from segdata.files import atomic_path
+from emca.files import atomic_path
 from train.data import Batch
 
 

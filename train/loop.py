@@ -15,8 +15,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from emca.errors import UserError
 from segdata.datasets import open_dataset
-from segdata.errors import UserError
 from segdata.metrics import ConfusionMatrix
 from train.checkpoint import Checkpoint, find_previous, load_weights, save_checkpoint
 from train.config import Config

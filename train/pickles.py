@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segdata.errors import UserError
+from emca.errors import UserError
 
 NUMBERS = "biuf"  # kinds of dtype
 LARGEST = 8  # bytes of a number that torch knows too

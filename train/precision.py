@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from accelerate import Accelerator
 
-from segdata.errors import UserError
+from emca.errors import UserError
 
 
 def choose_precision(name: str) -> str:

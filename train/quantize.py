@@ -1,6 +1,6 @@
 """Quantisation-aware training: which layers of a network round as INT8 does.
 
-The layers are those that `calibration.rewrite.placement` quantises in the exported file: convolutions and
+The layers are those that `rewrite.placement` quantises in the exported file: convolutions and
 products with a constant matrix, but for what a module declares in `float_layers` (heads, gates,
 what says where to sample, what depends on no image); and of the sums that a convolution is fused
 with, the other operand, where a module declares its maker in `residuals`.

@@ -9,8 +9,8 @@ from accelerate import Accelerator
 from torch import nn
 from torch.utils.data import DataLoader
 
-from segdata.cli import progress
-from segdata.errors import UserError
+from emca.cli import progress
+from emca.errors import UserError
 from train.data import Batch, raising
 from train.models.fake_quantize import ActivationQuantizer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from segdata.errors import UserError, nearest
+from emca.errors import UserError, nearest
 
 DEFAULT_DEVICE = "t4"
 

@@ -22,8 +22,8 @@ from onnx import GraphProto, ModelProto, NodeProto
 
 from calibration.rewrite.edit import Links
 from plugins import DEFORMABLE_ATTENTION, DEFORMABLE_CONVOLUTION
-from runtime.onnx_graph import NORMALISATIONS
-from runtime.op_counts import COUNTERS
+from runtime.graph.op_counts import COUNTERS
+from runtime.graph.reading import NORMALISATIONS
 
 _PLUGINS = {DEFORMABLE_ATTENTION, DEFORMABLE_CONVOLUTION}
 _PRODUCTS = frozenset(COUNTERS) - _PLUGINS

@@ -11,9 +11,9 @@ from typing import Any
 from calibration.ranges.calibrate import check_method, measure
 from calibration.ranges.images import Images
 from calibration.rewrite.mixes import Mixes
+from emca.errors import UserError
+from emca.files import atomic_path, sha256
 from runtime.backends import ModelFile
-from segdata.errors import UserError
-from segdata.files import atomic_path, sha256
 
 _FORMAT, _VERSION = "emca-ranges", 1
 

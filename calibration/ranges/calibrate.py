@@ -12,9 +12,9 @@ from onnx import ModelProto, TensorProto, helper
 
 from calibration.ranges.histogram import Histogram, entropy_range, mse_range, percentile_range
 from calibration.rewrite.edit import Array
-from runtime.onnx_graph import shapes
-from segdata.cli import progress
-from segdata.errors import UserError, nearest
+from emca.cli import progress
+from emca.errors import UserError, nearest
+from runtime.graph.reading import shapes
 
 PERCENTILE = 99.99
 MEMORY = 1 << 30  # bytes of activations that are held at a time

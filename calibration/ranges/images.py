@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emca.cli import progress
+from emca.errors import UserError
 from runtime.backends import ModelFile
 from runtime.evaluate import check_classes
-from segdata.cli import progress
 from segdata.datasets import open_dataset
-from segdata.errors import UserError
 from segdata.preprocess import fit
 from segdata.samples import Sample
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
-from segdata.errors import UserError
+from emca.errors import UserError
 
 Array: TypeAlias = npt.NDArray[Any]
 

@@ -9,7 +9,7 @@ import onnxruntime
 from onnx import ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
 
 from calibration.rewrite.edit import STANDARD, Array, Links, replace_nodes
-from runtime.onnx_graph import attribute, shapes
+from runtime.graph.reading import attribute, shapes
 
 
 def folded(model: ModelProto) -> ModelProto:

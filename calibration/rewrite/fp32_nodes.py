@@ -11,7 +11,7 @@ from onnx import GraphProto, NodeProto, TensorProto
 
 from calibration.rewrite.edit import Links
 from plugins import DEFORMABLE_ATTENTION
-from runtime.onnx_graph import NORMALISATIONS, attribute
+from runtime.graph.reading import NORMALISATIONS, attribute
 
 # Squares summed over some axis: the reduction overflows FP16 at norms above 256 already.
 _NORM_REDUCTIONS = {"ReduceL2", "ReduceSumSquare"}

@@ -13,15 +13,15 @@ from calibration.rewrite.edit import check_is_float, opset, raise_opset
 from calibration.rewrite.fold import folded
 from calibration.rewrite.placement import place
 from calibration.rewrite.qdq import insert
-from segdata.errors import UserError
+from emca.errors import UserError
 
 
 class Mixes:
     """Versions of one FP32 model with some blocks in INT8 and the rest in FP16.
 
     Explicit Q/DQ as TensorRT wants it: signed, symmetric, zero points 0, a scale per tensor for
-    activations and per output channel for weights. The rest is in FP16 with the FP32 islands of
-    `calibration.rewrite.fp32_nodes`: where it stands in FP32, TensorRT runs it without tensor cores or, on
+    activations and per output channel for weights. The rest is in FP16 with the FP32 nodes of
+    `calibration.rewrite.fp32_nodes`: what is in FP32 runs without tensor cores in TensorRT or, on
     Turing with TensorRT-RTX, not at all.
 
     Attributes:

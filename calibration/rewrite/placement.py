@@ -14,7 +14,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from calibration.rewrite.edit import Links
 from plugins import DEFORMABLE_ATTENTION, DEFORMABLE_CONVOLUTION, OP_TYPE
-from runtime.onnx_graph import NORMALISATIONS, attribute, shapes
+from runtime.graph.reading import NORMALISATIONS, attribute, shapes
 
 _MATRIX_PRODUCTS = {"MatMul", "Gemm"}
 # Inputs of the custom ops that decide rather than carry: mask logits; where deformable operators

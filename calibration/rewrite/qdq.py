@@ -1,4 +1,4 @@
-"""Q/DQ in a graph: the pairs of `calibration.rewrite.placement` put in place, weights rounded to INT8."""
+"""Q/DQ in a graph: the pairs of `rewrite.placement` put in place, weights rounded to INT8."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 
 from calibration.rewrite.edit import Array, Links, replace_nodes
 from calibration.rewrite.placement import Placement
-from segdata.errors import UserError
+from emca.errors import UserError
 
 LEVELS = 127  # -127..127: with -128 a symmetric range would not be symmetric
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from emca.errors import UserError
 from runtime.backends import CPU_BACKENDS, Backend, ModelFile, choose
 from runtime.backends.onnx_runtime import OnnxRuntimeBackend
 from runtime.evaluate import predict
-from segdata.errors import UserError
 from segdata.metrics import ConfusionMatrix
 from segdata.samples import Sample
 
@@ -85,7 +85,7 @@ class Judge:
         """Put a version of the model into the backend; UserError where it does not load."""
         file = dataclasses.replace(self._source, proto=model)
         if self.backend == "openvino":
-            from runtime.backends.open_vino import OpenVinoBackend
+            from runtime.backends.ov.backend import OpenVinoBackend
 
             return OpenVinoBackend(file, threads=self._threads)
         return OnnxRuntimeBackend(file, threads=self._threads)

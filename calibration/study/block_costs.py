@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from calibration.rewrite.mixes import Mixes
 from calibration.study.accuracy import Judge, Score
-from segdata.cli import progress
+from emca.cli import progress
 
 Mix = frozenset[str]  # names of the blocks in INT8
 

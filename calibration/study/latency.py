@@ -18,9 +18,9 @@ from calibration.files import write
 from calibration.rewrite.mixes import Mixes
 from calibration.roofline import estimate, milliseconds
 from calibration.study.block_costs import Mix
+from emca.errors import UserError
 from runtime.backends import Backend, ModelFile, load
-from runtime.measure import measure
-from segdata.errors import UserError
+from runtime.timing.latency import measure
 from segdata.samples import Sample
 
 GROUP = 6  # models that are loaded at a time

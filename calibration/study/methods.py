@@ -11,9 +11,9 @@ from calibration.ranges.calibrate import METHODS
 from calibration.ranges.images import calibration_images, held_out_images
 from calibration.rewrite.mixes import Mixes
 from calibration.study.accuracy import Judge, Score, judging_backend
+from emca.cli import progress
+from emca.errors import UserError
 from runtime.backends import ModelFile
-from segdata.cli import progress
-from segdata.errors import UserError
 
 NOISE = 0.001  # of mIoU: less than the interval of a difference over 100 images is wide
 
@@ -38,7 +38,7 @@ def quantize_by_best(
 
     Args:
         data, images, cache: as in `calibration.int8.quantize_file`.
-        held_out, eval_data: how many images judge, and where from (`calibration.ranges.images.held_out`).
+        held_out, eval_data: how many images judge, and where from (`ranges.images.held_out`).
         backend, threads: what they are labelled with.
 
     Returns:

@@ -13,7 +13,7 @@ from calibration.study.block_costs import Change, Mix
 from calibration.study.choice import NOTHING, Choice
 from calibration.study.latency import Clock
 from calibration.study.study import Study
-from runtime.parity import aligned, points
+from runtime.comparison.rows import aligned, points
 
 CHOSEN = "chosen"
 NOISY = 0.05

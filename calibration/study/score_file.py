@@ -9,7 +9,7 @@ from typing import Any
 
 from calibration.study.accuracy import Score
 from calibration.study.block_costs import Mix
-from segdata.errors import UserError
+from emca.errors import UserError
 
 SCORES_VERSION = "1"  # part of the keys: another one makes all earlier scores void
 

@@ -15,10 +15,10 @@ from calibration.rewrite.mixes import Mixes
 from calibration.rewrite.placement import possible_reads
 from calibration.study.accuracy import Judge, judging_backend
 from calibration.study.score_file import SCORES_VERSION
-from runtime import machine
+from emca.cli import Parser
+from emca.files import sha256
 from runtime.backends import ModelFile
-from segdata.cli import Parser
-from segdata.files import sha256
+from runtime.results import machine
 
 HELD_OUT = 100
 

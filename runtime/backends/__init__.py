@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from emca.errors import UserError, nearest
 from runtime.backends.base import Backend, InputShape, ModelFile
 from runtime.backends.engine_file import EngineFile, is_engine
-from runtime.backends.trt_module import INSTALL, NAMES
-from segdata.errors import UserError, nearest
+from runtime.backends.trt.module import INSTALL, NAMES
 
 __all__ = [
     "BACKENDS",
@@ -101,7 +101,7 @@ def load(
     name = choose_for_onnx(path, backend)
     model = ModelFile.read(path)
     if name == "openvino":
-        from runtime.backends.open_vino import OpenVinoBackend
+        from runtime.backends.ov.backend import OpenVinoBackend
 
         return OpenVinoBackend(model, threads=threads, streams=streams)
     from runtime.backends.onnx_runtime import OnnxRuntimeBackend
@@ -118,7 +118,7 @@ def _load_engine(
         raise UserError(
             f"{engine.path} is an engine for {engine.backend}; leave --backend={backend} out"
         )
-    from runtime.backends.tensorrt_engine import TensorRtBackend
+    from runtime.backends.trt.engine import TensorRtBackend
 
     return TensorRtBackend(engine, streams=streams, graphs=graphs, libraries=libraries)
 

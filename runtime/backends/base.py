@@ -12,8 +12,8 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
 from numpy.typing import NDArray
 
+from emca.errors import UserError
 from segdata.card import ModelCard
-from segdata.errors import UserError
 
 INPUT_NAME = "image"
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from emca.errors import UserError
+from emca.files import atomic_path, sha256
 from runtime.backends.base import InputShape
-from runtime.backends.trt_module import NAMES
+from runtime.backends.trt.module import NAMES
 from segdata import card as cards
 from segdata.card import ModelCard
-from segdata.errors import UserError
-from segdata.files import atomic_path, sha256
 
 ENGINE_FORMAT = "1"
 SUFFIXES = (".engine", ".plan")
@@ -158,7 +158,7 @@ class EngineFile:
         return engine
 
     def write(self, origin: Mapping[str, Any]) -> Path:
-        """Write the JSON beside the engine; `origin` is `runtime.results.origin` of the command.
+        """Write the JSON beside the engine; `origin` is `results.output.origin` of the command.
 
         Returns:
             Its path.

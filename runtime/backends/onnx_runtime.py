@@ -16,6 +16,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from emca.errors import UserError
 from runtime.backends.base import (
     INPUT_NAME,
     InputShape,
@@ -25,8 +26,7 @@ from runtime.backends.base import (
     by_layer,
     checked,
 )
-from runtime.backends.trt_module import module
-from segdata.errors import UserError
+from runtime.backends.trt.module import module
 
 # onnxruntime 1.31 quantises the bias of a layer that reads and writes INT8 by the product of both
 # scales. In FP16, which ours are in, that product is 0 or nearly, and labels are lost.

@@ -15,9 +15,9 @@ from export.functions import add_functions
 from export.prototype_attention import attributes
 from plugins import DOMAIN, OP_TYPE
 from runtime.backends.engine_file import Profile
-from runtime.backends.open_vino import core
+from runtime.backends.ov.backend import core
 from runtime.build import build as build_tensorrt
-from runtime.build_options import BuildOptions
+from runtime.engines.options import BuildOptions
 from segdata.card import ModelCard
 from segdata.classes import SCENES
 from segdata.datasets import open_dataset

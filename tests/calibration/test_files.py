@@ -5,9 +5,9 @@ import onnx
 import pytest
 
 from calibration.files import agreement, default_target, write
+from emca.errors import UserError
+from emca.files import sha256
 from runtime.backends.base import ModelFile
-from segdata.errors import UserError
-from segdata.files import sha256
 
 
 def test_default_target_stands_beside_the_source():

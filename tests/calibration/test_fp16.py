@@ -8,9 +8,9 @@ from onnx import TensorProto
 
 from calibration.fp16 import cast_file, main, to_fp16
 from calibration.rewrite.edit import element_types
+from emca.errors import UserError
 from plugins import OP_TYPE
 from runtime.backends.base import ModelFile
-from segdata.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from onnx import TensorProto, numpy_helper
 from calibration.int8 import main, quantize_file, to_int8
 from calibration.ranges.calibrate import METHODS
 from calibration.rewrite.edit import Links, element_types
+from emca.errors import UserError
+from emca.files import sha256
 from plugins import OP_TYPE
 from runtime.backends.base import ModelFile
-from segdata.errors import UserError
-from segdata.files import sha256
 
 
 @pytest.mark.parametrize("method", METHODS)

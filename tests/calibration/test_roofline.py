@@ -8,8 +8,8 @@ from quantised import Quantised
 from calibration.estimate.devices import Device, find_device
 from calibration.fp16 import to_fp16
 from calibration.roofline import estimate, main, milliseconds
-from runtime.flops import count
-from segdata.errors import UserError
+from emca.errors import UserError
+from runtime.graph.flops import count
 
 # Peaks that make hand calculation easy.
 WHOLE = {"int8": 1.0, "fp16": 1.0, "fp32": 1.0, "memory": 1.0}

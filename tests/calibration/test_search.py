@@ -6,8 +6,8 @@ import pytest
 from calibration import search as command
 from calibration.int8 import quantize_file
 from calibration.search import main
+from emca.errors import UserError
 from runtime.backends.base import ModelFile
-from segdata.errors import UserError
 
 DATA = ["--data", "scenes:n=9:train", "--images=3", "--held-out=4"]
 

@@ -13,9 +13,9 @@ from calibration.rewrite.blocks import HEADS
 from calibration.rewrite.mixes import Mixes
 from calibration.sensitivity import main
 from calibration.study.accuracy import Judge
+from emca.cli import run
+from emca.errors import UserError
 from runtime import plot_canvas
-from segdata.cli import run
-from segdata.errors import UserError
 
 COMMON = (
     "--data=scenes:n=5,size=96x128:train", "--images=2", "--held-out=2", "--backend=onnxruntime",

@@ -13,7 +13,7 @@ import pytest
 import torch
 from tiny import tiny_config
 
-from runtime.build_graph import prepare
+from runtime.engines.graph import prepare
 from segdata.classes import SCENES
 from train.checkpoint import Checkpoint, save_checkpoint
 from train.loop import Trainer

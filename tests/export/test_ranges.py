@@ -11,6 +11,7 @@ from tiny import tiny_config
 from calibration.rewrite.fold import folded
 from calibration.rewrite.placement import place
 from calibration.rewrite.qdq import insert
+from emca.errors import UserError
 from export.passes import finish
 from export.ranges import take_ranges
 from export.to_onnx import export_checkpoint, export_model
@@ -18,7 +19,6 @@ from export.wrapper import DeployModel
 from plugins import DOMAIN
 from segdata.card import ModelCard
 from segdata.datasets import open_dataset
-from segdata.errors import UserError
 from train.checkpoint import load_checkpoint
 from train.loop import Trainer
 from train.models import build_model

@@ -11,6 +11,8 @@ import onnxruntime as ort
 import pytest
 import torch
 
+from emca.errors import UserError
+from emca.files import sha256
 from export import to_onnx
 from export.functions import add_functions
 from export.parity import Parity, check_parity
@@ -20,8 +22,6 @@ from plugins import DEFORMABLE_ATTENTION, DEFORMABLE_CONVOLUTION, DOMAIN, OP_TYP
 from segdata.card import ModelCard
 from segdata.classes import CITYSCAPES, SCENES
 from segdata.datasets import open_dataset
-from segdata.errors import UserError
-from segdata.files import sha256
 from train.checkpoint import load_checkpoint
 from train.sources import load_source
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from cards import make_card
 
+from emca.files import sha256
 from runtime.backends.engine_file import EngineFile, Profile
-from segdata.files import sha256
 
 SIZE = (6, 8)
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.backends.cuda_memory import CudaError, too_little
+from runtime.backends.cuda.memory import CudaError, too_little
 
 Work = Callable[[], None]
 COPY_MS, COMPUTE_MS = 0.25, 2.0

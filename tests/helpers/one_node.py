@@ -11,7 +11,7 @@ from onnx import FunctionProto, GraphProto, ModelProto, TensorProto, helper, inl
 
 from export.prototype_attention import attributes, prototype_attention_function
 from plugins import DOMAIN, OP_TYPE
-from runtime.backends.open_vino import core
+from runtime.backends.ov.backend import core
 
 
 def with_function(graph: GraphProto, function: FunctionProto, *, opset: int) -> ModelProto:

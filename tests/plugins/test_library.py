@@ -8,15 +8,15 @@ import pytest
 import tensorrt_plugin
 
 import plugins
+from emca.errors import UserError
 from plugins import library
-from segdata.errors import UserError
 
 # What a process without a GPU may ask of TensorRT: its registry. Prints the versions of our plugin.
 LOAD = """
 import sys
 import tensorrt_rtx
 import plugins
-from segdata.cli import run
+from emca.cli import run
 
 def main(argv):
     registry = tensorrt_rtx.get_plugin_registry()

@@ -15,9 +15,9 @@ import onnx
 import pytest
 from onnx import numpy_helper, parser
 
+from emca.cli import run
+from emca.files import sha256
 from segdata.card import ModelCard
-from segdata.cli import run
-from segdata.files import sha256
 
 Labels: TypeAlias = npt.NDArray[np.uint8]
 

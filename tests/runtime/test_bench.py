@@ -12,7 +12,7 @@ from host_gpu import COMPUTE_MS, COPY_MS, HostGpu, HostTensorRt
 
 import runtime
 from runtime.backends.engine_file import EngineFile
-from runtime.backends.tensorrt_engine import TensorRtBackend
+from runtime.backends.trt.engine import TensorRtBackend
 from runtime.bench import main
 
 ROOT = Path(runtime.__file__).resolve().parents[1]

@@ -1,8 +1,8 @@
 import pytest
 
+from emca.errors import UserError
 from runtime.bench_options import bench_parser, check_bench, refuse_others
-from runtime.trtexec import OTHERS, REST
-from segdata.errors import UserError
+from runtime.timing.trtexec import OTHERS, REST
 
 
 def read(*words):

@@ -75,7 +75,8 @@ def test_where_the_gpu_is_the_labels_are_compared(half, monkeypatch, tmp_path, c
         tmp_path,
         f"""
 sys.path[0] = {str(tensorrt_plugin.ROOT)!r}
-from runtime import build_child, build_engine
+from runtime.engines import builder as build_engine
+from runtime.engines import child as build_child
 from runtime.backends.base import ModelFile
 from runtime.backends.onnx_runtime import OnnxRuntimeBackend
 onnxruntime = OnnxRuntimeBackend(ModelFile.read({str(half)!r}))  # in place of the GPU
@@ -256,7 +257,7 @@ def test_what_the_system_refuses_is_one_line(half, tmp_path, monkeypatch, failin
         monkeypatch,
         tmp_path,
         f"""{answer}
-import runtime.build_child as own
+import runtime.engines.child as own
 def full(job, tell): raise OSError(28, "No space left on device")
 own.build_engine = full
 own.main()""",

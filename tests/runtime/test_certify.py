@@ -3,14 +3,14 @@ import json
 import pytest
 from html_pages import check_page
 
+from emca.errors import UserError
+from emca.files import sha256
+from runtime.accuracy.verdict import Thresholds
 from runtime.backends import load
 from runtime.certify import certify, main
 from runtime.certify_options import Options
-from runtime.certify_verdict import Thresholds
 from runtime.evaluate import compare
 from segdata.datasets import open_dataset
-from segdata.errors import UserError
-from segdata.files import sha256
 
 QUICK = ("--resamples=100", "--threads=1")
 

@@ -1,8 +1,8 @@
 import pytest
 
+from emca.errors import UserError
+from runtime.accuracy.verdict import Thresholds
 from runtime.certify_options import Options, command_options, read
-from runtime.certify_verdict import Thresholds
-from segdata.errors import UserError
 
 WORDS = ["a.onnx", "b.onnx", "--data=x:y"]
 

@@ -11,7 +11,7 @@ from host_gpu import HostGpu, HostTensorRt
 
 from runtime.backends import ModelFile
 from runtime.compare import main
-from runtime.flops import count
+from runtime.graph.flops import count
 
 QUICK = ("--warmUp=0", "--duration=0.02", "--iterations=5", "--threads=1")
 
@@ -200,8 +200,8 @@ def test_an_engine_beside_an_onnx_file(toys, network, engine, capsys, monkeypatc
     model, gpu = network("one"), HostGpu()
     plan = engine(model)
     trt = HostTensorRt(gpu, plan.profiles)
-    monkeypatch.setattr("runtime.backends.tensorrt_engine.module", lambda name: trt)
-    monkeypatch.setattr("runtime.backends.tensorrt_engine.open_cuda", lambda: gpu)
+    monkeypatch.setattr("runtime.backends.trt.engine.module", lambda name: trt)
+    monkeypatch.setattr("runtime.backends.trt.engine.open_cuda", lambda: gpu)
     out = toys.folder / "out"
     words = [str(model), str(plan.path), "--fp16", "--backend=onnxruntime", "-o", str(out)]
     main([*words, *QUICK])

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from engines import write_engine
 
+from emca.errors import UserError
 from runtime.backends import load
 from runtime.evaluate import compare, evaluate, main, predict, to_labels
 from segdata.datasets import open_dataset
-from segdata.errors import UserError
 
 
 def test_predict_gives_labels_at_source_size(toys, backend_name):

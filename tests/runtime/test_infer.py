@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from engines import write_engine
 
+from emca.errors import UserError
 from runtime import Segmenter
 from runtime.infer import main
-from segdata.errors import UserError
 from segdata.preprocess import read_image, read_label
 
 

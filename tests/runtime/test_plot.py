@@ -5,9 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
+from emca.errors import UserError
 from runtime import plot, plot_canvas
 from runtime.plot_points import Point
-from segdata.errors import UserError
 
 NETWORKS = {
     "EMCA": (91, 67.5),

@@ -4,7 +4,7 @@ from results import certificate
 
 from runtime.report_certificates import certificate as section
 from runtime.report_certificates import headline, names, overview, row
-from runtime.report_files import Result
+from runtime.results.finding import Result
 
 REFUSED = certificate("model.fp16.onnx", certified=False, missed=["ΔmIoU is <low>"])
 

@@ -4,11 +4,11 @@ import pytest
 import results
 from html_pages import check_page
 
+from emca.errors import UserError
 from runtime.page_html import Panel, Picture
 from runtime.report_bench import Gallery
-from runtime.report_files import find
 from runtime.report_html import page
-from segdata.errors import UserError
+from runtime.results.finding import find
 
 
 def render(folder, galleries=None):

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from kserve import serving, serving_grpc
 
+from emca.errors import UserError
 from runtime.backends import load
 from runtime.evaluate import predict
 from runtime.serve_client import main
-from runtime.serve_protocol import ServedModel
 from runtime.serve_repository import main as serve
-from segdata.errors import UserError
+from runtime.serving.client import ServedModel
 from segdata.preprocess import read_image, read_label
 
 pytest.importorskip("tritonclient.http")

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from engines import profile, write_engine
 
+from emca.files import sha256
 from runtime import serve_repository
 from runtime.backends import ModelFile
-from runtime.serve_config import Batching, Served
 from runtime.serve_repository import main, model_name, write_repository
-from segdata.files import sha256
+from runtime.serving.config import Batching, Served
 
 model_config = pytest.importorskip("tritonclient.grpc").model_config_pb2
 text_format = pytest.importorskip("google.protobuf.text_format")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from runtime.serve_start import START
+from runtime.serving.start import START
 
 FOLDER = Path(__file__).resolve().parents[2] / "runtime" / "serving"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from runtime import sweep
+from runtime.comparison.sweep_set import read_set
 from runtime.sweep import RECORD, main
-from runtime.sweep_set import read_set
 
 SET = """
 base: demo

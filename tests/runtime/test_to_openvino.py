@@ -3,14 +3,14 @@ import json
 import numpy as np
 import pytest
 
+from emca.cli import run
+from emca.errors import UserError
+from emca.files import sha256
 from runtime import to_openvino
 from runtime.backends import load
-from runtime.backends.open_vino import CONFIG, core
+from runtime.backends.ov.backend import CONFIG, core
 from runtime.to_openvino import convert
 from segdata.card import ModelCard
-from segdata.cli import run
-from segdata.errors import UserError
-from segdata.files import sha256
 
 
 def info(network, key):

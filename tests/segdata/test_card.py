@@ -6,8 +6,8 @@ import json
 import pytest
 from cards import make_card
 
+from emca.errors import UserError
 from segdata.card import FORMAT_VERSION, ModelCard
-from segdata.errors import UserError
 
 CARD = make_card(
     input_size=(256, 512),

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from emca.errors import UserError
 from segdata.datasets import Dataset, open_dataset, parse_spec
-from segdata.errors import UserError
 
 
 @pytest.mark.parametrize(

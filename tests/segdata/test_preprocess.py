@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from segdata.preprocess import (
     MEAN,
     PADDING,

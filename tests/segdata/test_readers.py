@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
+from emca.errors import UserError
 from segdata.classes import ADE20K, CAMVID, CITYSCAPES, CITYSCAPES_LABEL_TO_TRAIN, generated_palette
 from segdata.datasets import open_dataset
-from segdata.errors import UserError
 from segdata.preprocess import read_label
 
 

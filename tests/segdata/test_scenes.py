@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from emca.errors import UserError
 from segdata.classes import SCENES
 from segdata.datasets import open_dataset
-from segdata.errors import UserError
 
 
 def test_defaults() -> None:

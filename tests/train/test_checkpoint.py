@@ -4,7 +4,7 @@ import pickle
 import pytest
 import torch
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.models import build_model
 

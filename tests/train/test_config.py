@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.config import PRESETS, from_dict, load_config
 
 NAMES = sorted(path.stem for path in PRESETS.glob("*.yaml"))

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from emca.errors import UserError
 from segdata.datasets import open_dataset
-from segdata.errors import UserError
 from train.data import PositionSampler, SampleStream, raising, training_loader
 
 

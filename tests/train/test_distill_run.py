@@ -6,8 +6,8 @@ import pytest
 import torch
 from tiny import tiny_config
 
+from emca.errors import UserError
 from segdata.datasets import open_dataset
-from segdata.errors import UserError
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.config import Config
 from train.distill import load_teacher

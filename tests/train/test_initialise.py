@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.initialise import initialise
 
 

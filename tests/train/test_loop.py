@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.checkpoint import load_checkpoint
 from train.loop import Trainer
 from train.models.backbones import build_backbone

@@ -4,7 +4,7 @@ import logging
 import pytest
 import torch
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.loop import Trainer
 

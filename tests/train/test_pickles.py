@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.pickles import load_tensors, read_state
 
 ARRAYS = {

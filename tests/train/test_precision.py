@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.precision import choose_precision, make_accelerator
 
 

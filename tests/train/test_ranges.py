@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.utils.data import DataLoader
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.data import Batch
 from train.models.fake_quantize import quantize_layer
 from train.ranges import FOLLOWING, MOMENTUM, agree, follow, observe

@@ -6,7 +6,7 @@ from functools import partial
 
 from torch import nn
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.config import ModelConfig
 from train.models.backbones import build_backbone
 from train.models.decoder import MaskedCrossAttention, MaskedDecoder

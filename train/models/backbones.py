@@ -18,7 +18,7 @@ from transformers import (
     SwinConfig,
 )
 
-from segdata.errors import UserError, nearest
+from emca.errors import UserError, nearest
 from train.models.stdc import BLOCKS, STDC
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]

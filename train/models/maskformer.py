@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.config import GROUPS
 from train.models.decoder import MLP, MaskProduct, Predictions, sine_positions
 from train.models.mask2former import Mask2Former

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.models.deform_conv import ModulatedDeformConv2d
 from train.models.pixel_decoder import ConvNormAct, Pyramid
 

@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdata.errors import UserError, nearest
+from emca.errors import UserError, nearest
 from train.models.pidnet_blocks import (
     DAPPM,
     PAPPM,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import SegformerConfig
 from transformers.models.segformer.modeling_segformer import SegformerDecodeHead
 
-from segdata.errors import UserError, nearest
+from emca.errors import UserError, nearest
 from train.models.backbones import MIT
 from train.models.pixel_classifier import PixelClassifier, PixelPredictions
 

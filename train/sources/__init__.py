@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.checkpoint import FORMAT, Checkpoint, parse_checkpoint
 from train.config import Config
 from train.models import build_model

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.models.backbones import RESNET
 from train.models.stdc import BLOCKS
 from train.sources.keymap import Rule

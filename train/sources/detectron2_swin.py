@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.models.backbones import SWIN
 from train.sources.keymap import Rule
 

@@ -6,7 +6,7 @@ import re
 
 from transformers import PreTrainedConfig, ResNetConfig, SwinConfig
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.models.backbones import RESNET, STAGES, SWIN
 from train.sources.keymap import Rule
 

@@ -26,7 +26,7 @@ from transformers import (
 from transformers.utils import cached_file
 from transformers.utils import logging as hf_logging
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from segdata.preprocess import MEAN, STD
 from train.sources import mask2former, maskformer, segformer
 from train.sources.imported import Imported

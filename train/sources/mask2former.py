@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import Mask2FormerConfig
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.config import ModelConfig
 from train.sources.detectron2_backbones import backbone_of, resnet_rules
 from train.sources.detectron2_swin import is_swin, swin_name, swin_rules

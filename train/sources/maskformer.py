@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 from transformers import MaskFormerConfig
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.config import ModelConfig
 from train.sources.hf_backbones import backbone_name, backbone_rules
 from train.sources.imported import Imported

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.config import ModelConfig
 from train.models.stdc import BLOCKS
 from train.sources.detectron2_backbones import backbone_of, resnet_rules, stdc_rules

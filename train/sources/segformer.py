@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.config import ModelConfig
 from train.models.backbones import MIT
 from train.models.segformer import DECODER_DIM

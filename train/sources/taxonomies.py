@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import NoReturn
 
+from emca.errors import UserError
 from segdata.classes import ADE20K, CITYSCAPES, Taxonomy, generated_palette
-from segdata.errors import UserError
 from train.sources.imported import Imported
 
 KNOWN = (ADE20K, CITYSCAPES)

@@ -16,10 +16,10 @@ namespace {
 
 constexpr double kUnknownRate = 25;  // of cameras that do not say
 constexpr double kHighestRate = 240;
-// As in runtime/video_source.py.
+// As in runtime/media/reader.py.
 constexpr double kSlack = 0.25;
 constexpr int kPatience = 32;
-// As in runtime/video_live.py.
+// As in runtime/media/live.py.
 constexpr int kTimeoutMs = 10'000;
 constexpr int kAttempts = 3;
 

@@ -1,4 +1,4 @@
-// Frames of a video, camera or URL, past what is damaged: runtime/video_source.py.
+// Frames of a video, camera or URL, past what is damaged: runtime/media/reader.py.
 #pragma once
 
 #include <atomic>

@@ -7,5 +7,5 @@
 bool is_address(std::string const& source);
 
 //! The source for messages: an address without user and password, and with *** for a password among
-//! its parameters. What could be a part of a password goes, too. As runtime/video_live.py does.
+//! its parameters. What could be a part of a password goes, too. As runtime/media/live.py does.
 std::string without_password(std::string const& source);

@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t kQueue = 4;  // frames between two stages
-// As in runtime/video_sink.py: a video without its end cannot be played.
+// As in runtime/media/writer.py: a video without its end cannot be played.
 constexpr std::uintmax_t kReserve = 32 << 20;
 
 struct Labelled {

@@ -40,7 +40,7 @@ struct EngineFile {
     static EngineFile read(std::filesystem::path const& path);
 
     //! The command that builds the engine again, for its own profiles or others, in the words of
-    //! `rebuild` in runtime/backends/tensorrt_checks.py.
+    //! `rebuild` in runtime/backends/trt/checks.py.
     std::string rebuild() const { return rebuild(profiles); }
     std::string rebuild(std::vector<Profile> const& others) const;
 

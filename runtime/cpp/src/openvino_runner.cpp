@@ -1,4 +1,4 @@
-// OpenVINO on the CPU: the graph and the options of runtime/backends/open_vino.py, which
+// OpenVINO on the CPU: the graph and the options of runtime/backends/ov/backend.py, which
 // runtime/to_openvino.py wrote down.
 #include <exception>
 #include <memory>

@@ -1,5 +1,5 @@
 // Whether an engine can run here, and what TensorRT means where it does not:
-// runtime/backends/tensorrt_checks.py.
+// runtime/backends/trt/checks.py.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// TensorRT on an NVIDIA GPU: runtime/backends/tensorrt_engine.py and tensorrt_run.py for the one
+// TensorRT on an NVIDIA GPU: runtime/backends/trt/engine.py and run.py for the one
 // shape that a Segmenter needs.
 #include <algorithm>
 #include <memory>

@@ -18,14 +18,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
+from emca.files import sha256
 from runtime.backends import EngineFile, load
 from runtime.backends.engine_file import Profile
-from runtime.backends.tensorrt_checks import rebuild
+from runtime.backends.trt.checks import rebuild
 from runtime.evaluate import predict
 from runtime.to_openvino import convert
 from segdata.card import ModelCard
 from segdata.classes import generated_palette
-from segdata.files import sha256
 from segdata.preprocess import MEAN, STD, fit, fitted, restore
 
 CLASSES = ("sky", "road", "größe", "tree", "pole")

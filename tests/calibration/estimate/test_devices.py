@@ -1,7 +1,7 @@
 import pytest
 
 from calibration.estimate.devices import DEVICES, find_device
-from segdata.errors import UserError
+from emca.errors import UserError
 
 
 def test_t4_has_the_peaks_of_its_data_sheet():

@@ -6,8 +6,8 @@ from calibration.ranges import cache as range_cache
 from calibration.ranges.cache import default_cache, find_ranges, provenance
 from calibration.ranges.images import calibration_images
 from calibration.rewrite.mixes import Mixes
+from emca.errors import UserError
 from runtime.backends.base import ModelFile
-from segdata.errors import UserError
 
 DATA = "scenes:n=6:train"
 

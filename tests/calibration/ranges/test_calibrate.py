@@ -2,9 +2,9 @@ import numpy as np
 import onnx
 import pytest
 
+from calibration.ranges import calibrate as ranges
 from calibration.ranges.calibrate import METHODS, measure
-from calibration.ranges.calibrate import calibrate as ranges
-from segdata.errors import UserError
+from emca.errors import UserError
 
 MODEL = """
 <ir_version: 9, opset_import: ["" : 18]>

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from calibration.ranges.images import calibration_images, held_out_images, spread
+from emca.errors import UserError
 from runtime.backends.base import ModelFile
-from segdata.errors import UserError
 
 
 @pytest.fixture

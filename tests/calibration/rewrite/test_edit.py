@@ -9,8 +9,8 @@ from calibration.rewrite.edit import (
     replace_nodes,
 )
 from calibration.rewrite.edit import opset as opset_of
-from runtime.onnx_graph import attribute, shapes
-from segdata.errors import UserError
+from emca.errors import UserError
+from runtime.graph.reading import attribute, shapes
 
 MODEL = """
 <ir_version: 9, opset_import: ["" : 18]>

@@ -11,7 +11,7 @@ from calibration.ranges.calibrate import measure
 from calibration.rewrite.blocks import HEADS
 from calibration.rewrite.mixes import Mixes
 from calibration.rewrite.placement import place, possible_reads
-from segdata.errors import UserError
+from emca.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from onnx import numpy_helper
 
 from calibration.rewrite.placement import place
 from calibration.rewrite.qdq import LEVELS, insert, scales
-from segdata.errors import UserError
+from emca.errors import UserError
 
 
 def test_weights_are_rounded_per_channel():

@@ -5,10 +5,10 @@ import pytest
 
 from calibration.int8 import to_int8
 from calibration.study.accuracy import Judge
+from emca.errors import UserError
 from runtime.backends.base import ModelFile
 from runtime.evaluate import predict
 from segdata.datasets import open_dataset
-from segdata.errors import UserError
 from segdata.metrics import ConfusionMatrix
 
 

@@ -10,9 +10,9 @@ from calibration.roofline import estimate, milliseconds
 from calibration.study.accuracy import Judge
 from calibration.study.block_costs import score_all
 from calibration.study.latency import EngineShop, Estimate, Stopwatch
+from emca.errors import UserError
 from runtime.backends.base import ModelFile
 from segdata.datasets import open_dataset
-from segdata.errors import UserError
 
 NOTHING = frozenset()
 

@@ -8,8 +8,8 @@ from calibration.ranges.calibrate import METHODS
 from calibration.rewrite.mixes import Mixes
 from calibration.study.accuracy import Score
 from calibration.study.methods import best_of
+from emca.errors import UserError
 from runtime.backends.base import ModelFile
-from segdata.errors import UserError
 
 COMMON = ["--data", "scenes:n=8:train", "--images=3", "--held-out=4", "--compare-methods"]
 

@@ -4,7 +4,7 @@ import pytest
 
 from calibration.study.accuracy import Score
 from calibration.study.score_file import read_scores, to_list
-from segdata.errors import UserError
+from emca.errors import UserError
 
 SCORES = {
     frozenset(): Score(0.5, 1.0, [0.5, None]),

@@ -9,10 +9,10 @@ import onnx
 import pytest
 from engines import write_engine
 
+from emca.errors import UserError
 from runtime import backends
 from runtime.backends import BACKENDS, choose, load
 from runtime.backends.base import by_layer
-from segdata.errors import UserError
 
 
 def test_labels_are_those_painted(toys, backend_name):

@@ -5,9 +5,9 @@ import onnx
 import pytest
 from onnx import parser
 
+from emca.errors import UserError
 from runtime.backends import ModelFile
 from runtime.backends.base import checked
-from segdata.errors import UserError
 
 
 def test_reads_card_and_input_shape(toys):

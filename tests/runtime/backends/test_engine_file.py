@@ -4,9 +4,9 @@ import json
 import pytest
 from cards import make_card
 
+from emca.errors import UserError
+from emca.files import sha256
 from runtime.backends.engine_file import EngineFile, Layer, Profile, is_engine, json_path
-from segdata.errors import UserError
-from segdata.files import sha256
 
 
 def profile(low, best, high):

@@ -6,9 +6,9 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
+from emca.errors import UserError
 from runtime.backends.base import ModelFile
 from runtime.backends.onnx_runtime import PROVIDERS, OnnxRuntimeBackend
-from segdata.errors import UserError
 
 # A layer as calibration.int8 writes it: it reads and writes INT8, with scales in FP16.
 LAYER = """

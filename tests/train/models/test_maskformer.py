@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.models.backbones import build_backbone
 from train.models.maskformer import build_maskformer
 

@@ -13,7 +13,7 @@ from transformers import (
 )
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerSinePositionEmbedding
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.config import ModelConfig
 from train.models import build_model
 from train.models.backbones import build_backbone

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.models.pem_pixel_decoder import PEMPixelDecoder
 
 CHANNELS = [8, 12, 16, 20]

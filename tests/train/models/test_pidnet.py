@@ -4,7 +4,7 @@ the weights of `filled` under its own names and the normalised image of `picture
 import pytest
 import torch
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.models.pidnet import build_pidnet
 from train.pixel_loss import PixelLoss
 

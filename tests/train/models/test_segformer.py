@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.models.backbones import MIT, build_backbone
 from train.models.segformer import build_segformer
 from train.sources.keymap import convert

@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformers import SwiftFormerConfig, SwiftFormerForImageClassification
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.models.backbones import SWIFTFORMER, build_backbone
 
 MILLIONS = {  # of the classifiers: arXiv 2303.15446, table 1

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.models.backbones import RESNET, build_backbone
 from train.sources.detectron2_backbones import backbone_of, resnet_rules, stdc_rules
 from train.sources.keymap import convert

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.models.backbones import SWIN, build_backbone
 from train.sources.detectron2_swin import is_swin, swin_name, swin_rules
 from train.sources.keymap import convert

@@ -12,7 +12,7 @@ from transformers import (
 )
 from transformers.models.maskformer.modeling_maskformer_swin import MaskFormerSwinBackbone
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.models.backbones import RESNET, STAGES, SWIN, build_backbone
 from train.sources.hf_backbones import backbone_name, backbone_rules
 from train.sources.keymap import convert

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging as hf_logging
 
+from emca.errors import UserError
 from segdata.classes import ADE20K, CITYSCAPES
-from segdata.errors import UserError
 from train.sources import load_source
 
 KINDS = {
@@ -237,7 +237,7 @@ def test_the_libraries_speak_as_before_afterwards(models):
 
 OFFLINE = """
 import sys, time
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.sources import load_source
 for name in ("facebook/mask2former-swin-tiny-ade-semantic", "nobody/nothing"):
     start = time.time()

@@ -6,8 +6,8 @@ import foreign
 import pytest
 import torch
 
+from emca.errors import UserError
 from segdata.classes import CITYSCAPES, SCENES
-from segdata.errors import UserError
 from train.checkpoint import Checkpoint, save_checkpoint
 from train.config import Config
 from train.sources import load_source

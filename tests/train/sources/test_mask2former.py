@@ -4,7 +4,7 @@ import foreign
 import pytest
 import torch
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.models import build_model
 from train.sources.mask2former import matches, read, read_hugging_face
 

@@ -9,7 +9,7 @@ from transformers import (
     SwinConfig,
 )
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.models import build_model
 from train.models.backbones import STAGES
 from train.sources.maskformer import read_hugging_face

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.config import ModelConfig
 from train.models import build_model
 from train.models.backbones import build_backbone

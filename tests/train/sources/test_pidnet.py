@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.models.pidnet import build_pidnet
 from train.sources.pidnet import matches, read
 

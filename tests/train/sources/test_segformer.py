@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from segdata.errors import UserError
+from emca.errors import UserError
 from train.models.backbones import MIT, build_backbone
 from train.models.segformer import build_segformer
 from train.sources.segformer import matches, read

@@ -1,7 +1,7 @@
 import pytest
 
+from emca.errors import UserError
 from segdata.classes import ADE20K, CITYSCAPES
-from segdata.errors import UserError
 from train.config import ModelConfig
 from train.sources.imported import Imported
 from train.sources.keymap import Conversion

@@ -1,0 +1,1 @@
+"""How well labels agree: counts, intervals, thresholds, what a certificate says."""

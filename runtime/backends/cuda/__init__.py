@@ -1,0 +1,1 @@
+"""Memory, streams and graphs of an NVIDIA GPU."""

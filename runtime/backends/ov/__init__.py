@@ -1,0 +1,1 @@
+"""OpenVINO, the fast CPU backend."""

@@ -1,0 +1,1 @@
+"""Formats and models side by side."""

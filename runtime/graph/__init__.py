@@ -1,0 +1,1 @@
+"""Reading an ONNX graph: shapes, operations, parameters."""
