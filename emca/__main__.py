@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple, NoReturn
 
 from emca.cli import called, run
@@ -127,6 +126,8 @@ def _has_source(package: str) -> bool:
 
 
 def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # takes longer than --help
+
     try:
         return version(PROJECT)
     except PackageNotFoundError:

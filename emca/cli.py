@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from emca.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 T = TypeVar("T")
 
@@ -182,6 +183,8 @@ def parse_size(text: str, option: str, least: int = 0) -> tuple[int, int]:
 
 def progress(iterable: Iterable[T], *, desc: str, total: int | None = None) -> tqdm[T]:
     """A progress bar with remaining time on stderr around `iterable`; silent off a terminal."""
+    from tqdm import tqdm  # half the start of a command that shows no bar
+
     return tqdm(iterable, desc=desc, total=total, disable=None, dynamic_ncols=True)
 
 

@@ -15,7 +15,6 @@ import onnx
 import pytest
 from onnx import numpy_helper, parser
 
-from emca.cli import run
 from emca.files import sha256
 from segdata.card import ModelCard
 
@@ -198,23 +197,6 @@ def backend_name(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     pytest.importorskip(name)
     return name
-
-
-@pytest.fixture
-def failing(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run a tool that must refuse: exit code 2, one line on stderr, which is returned."""
-
-    def call(main: Callable[[list[str] | None], int | None], *argv: str | Path) -> str:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as exit_:
-            run(main, [str(word) for word in argv])
-        err = capsys.readouterr().err
-        assert exit_.value.code == 2
-        assert err.startswith("error: ")
-        assert err.count("\n") == 1
-        return err
-
-    return call
 
 
 @pytest.fixture
