@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -61,7 +62,8 @@ def used_names() -> tuple[set[str], set[str]]:
     of_package, of_objects = set(), set()
     for file in (file for folder in FOLDERS for file in folder.rglob("*.py")):
         text = file.read_text(encoding="utf-8")
-        if "trt." not in text and "registry." not in text:
+        code = re.sub(r"^(from|import) .*", "", text, flags=re.MULTILINE)  # runtime.backends.trt
+        if not re.search(r"(?<!backends\.)trt\.|registry\.", code):
             continue
         for node in ast.walk(ast.parse(text)):
             parts = chain(node) if isinstance(node, ast.Attribute) else []

@@ -59,7 +59,7 @@ def test_data_of_the_comparison_may_be_those_of_the_validation(written):
 
 
 def test_sets_that_come_along_are_known_by_name():
-    folder = Path(sweep_set.__file__).resolve().parents[1] / "train" / "configs" / "sets"
+    folder = Path(sweep_set.__file__).resolve().parents[2] / "train" / "configs" / "sets"
     names = [path.stem for path in folder.glob("*.yaml")]
     assert "ablation" in names
     for name in names:
